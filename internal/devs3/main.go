@@ -28,6 +28,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/gofiber/fiber/v3"
 	"github.com/versity/versitygw/backend/posix"
 	"github.com/versity/versitygw/embedgw"
 	"github.com/versity/versitygw/s3api"
@@ -218,7 +219,7 @@ func serve(ctx context.Context, cfg config, stderr io.Writer) error {
 			MultipartMaxParts: 10_000,
 			KeepAlive:         true,
 			Quiet:             !cfg.verbose,
-			S3Options:         []s3api.Option{s3api.WithOnListen(onListen)},
+			S3Options:         []s3api.Option{s3api.WithOnListen(onListen), s3api.WithMiddleware("/", closeAfterChunked)},
 		})
 	}()
 	select {
@@ -235,4 +236,16 @@ func serve(ctx context.Context, cfg config, stderr io.Writer) error {
 	case <-time.After(shutdownGrace):
 		return nil
 	}
+}
+
+// closeAfterChunked ends the connection after a request with chunked transfer
+// encoding. minio-go sends one for an empty object over plain HTTP (a signed
+// stream of no bytes, whose length it takes for unknown), versitygw reads none
+// of it, and the rest would be taken for the next request on the connection.
+func closeAfterChunked(c fiber.Ctx) error {
+	err := c.Next()
+	if c.Request().Header.ContentLength() < 0 {
+		c.Response().Header.SetConnectionClose()
+	}
+	return err
 }
