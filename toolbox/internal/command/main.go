@@ -3,6 +3,7 @@ package command
 import (
 	"errors"
 	"io"
+	"path"
 )
 
 // Exit codes shared by the tools; a tool's own are in its package.
@@ -12,11 +13,21 @@ const (
 	ExitUsage = 2
 )
 
-// Streams are a tool's standard streams. A tool writes to these and never to
-// os.Stdout, so that the shell can run it in-process and a test natively.
+// Streams are a tool's standard streams and working directory. A tool uses these
+// and never os.Stdout or the process's directory, so that the shell can run it
+// in-process and a test natively.
 type Streams struct {
 	In       io.Reader
 	Out, Err io.Writer
+	Dir      string // what relative names are relative to; empty: the process's
+}
+
+// Path is where the file is that the command line calls name.
+func (s Streams) Path(name string) string {
+	if s.Dir == "" || path.IsAbs(name) {
+		return name
+	}
+	return path.Join(s.Dir, name)
 }
 
 // Start parses args and reports whether the tool should go on; if not, code is

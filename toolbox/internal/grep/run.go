@@ -3,7 +3,6 @@ package grep
 import (
 	"bufio"
 	"errors"
-	"io"
 	"strconv"
 
 	"boxfleet/toolbox/internal/command"
@@ -88,9 +87,9 @@ func Run(args []string, s command.Streams) int {
 			return exitError
 		}
 	}
-	g := &search{options: o, matcher: m, out: bufio.NewWriterSize(s.Out, 64<<10)}
+	g := &search{options: o, streams: s, matcher: m, out: bufio.NewWriterSize(s.Out, 64<<10)}
 	g.complain = func(err error) { g.failed = true; cmd.Fail(s, err) }
-	g.all(s.In)
+	g.all()
 	if err := g.out.Flush(); err != nil {
 		g.complain(err)
 	}
@@ -106,21 +105,21 @@ func Run(args []string, s command.Streams) int {
 }
 
 // all searches what the command line names, in order.
-func (g *search) all(stdin io.Reader) {
+func (g *search) all() {
 	switch {
 	case len(g.paths) == 0 && g.recursive:
 		g.showName = !g.noName
 		g.tree("")
 	case len(g.paths) == 0:
 		g.showName = g.withName && !g.noName
-		g.stream(stdin, "(standard input)")
+		g.stream(g.streams.In, "(standard input)")
 	default:
 		g.showName = !g.noName && (g.withName || g.recursive || len(g.paths) > 1)
 		for _, path := range g.paths {
 			if g.done() {
 				return
 			}
-			g.path(path, stdin)
+			g.path(path)
 		}
 	}
 }

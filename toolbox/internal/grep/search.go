@@ -6,6 +6,8 @@ import (
 	"errors"
 	"io"
 	"strconv"
+
+	"boxfleet/toolbox/internal/command"
 )
 
 const (
@@ -23,6 +25,7 @@ var errLineTooLong = errors.New("a line is longer than 64 MiB")
 // search is one run of the tool over all its files.
 type search struct {
 	options
+	streams  command.Streams
 	matcher  *matcher
 	out      *bufio.Writer
 	complain func(error) // prints it; the run goes on

@@ -2,7 +2,6 @@ package grep
 
 import (
 	"errors"
-	"io"
 	"io/fs"
 	"os"
 	"path"
@@ -11,12 +10,12 @@ import (
 
 // path searches one path that the command line names: a file, a directory with
 // all below it, or "-" for standard input.
-func (g *search) path(name string, stdin io.Reader) {
+func (g *search) path(name string) {
 	if name == "-" {
-		g.stream(stdin, "(standard input)")
+		g.stream(g.streams.In, "(standard input)")
 		return
 	}
-	info, err := os.Stat(name)
+	info, err := os.Stat(g.streams.Path(name))
 	switch {
 	case err != nil:
 		g.complain(err)
@@ -37,7 +36,7 @@ func (g *search) tree(dir string) {
 	if at == "" {
 		at = "."
 	}
-	entries, err := os.ReadDir(at)
+	entries, err := os.ReadDir(g.streams.Path(at))
 	if err != nil {
 		g.complain(err)
 	}
@@ -63,7 +62,7 @@ func (g *search) tree(dir string) {
 }
 
 func (g *search) file(name string) {
-	f, err := os.Open(name)
+	f, err := os.Open(g.streams.Path(name))
 	if err != nil {
 		g.complain(err)
 		return
