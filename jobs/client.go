@@ -1,0 +1,365 @@
+package jobs
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"iter"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"go.opentelemetry.io/otel/propagation"
+	"go.opentelemetry.io/otel/trace"
+
+	"boxfleet/limits"
+)
+
+// maxAtomicBatch is the most messages JetStream takes in one atomic batch
+// (ADR-50).
+const maxAtomicBatch = 1000
+
+// requestTimeout bounds one exchange with the server.
+const requestTimeout = 10 * time.Second
+
+// Client submits jobs for one tenant and follows them. It is safe for
+// concurrent use.
+type Client struct {
+	nc     *nats.Conn
+	js     jetstream.JetStream
+	tenant string
+	status jetstream.KeyValue
+	tools  jetstream.KeyValue
+
+	mu    sync.Mutex
+	ready map[Priority]bool // consumers known to exist
+}
+
+// NewClient binds to the streams and buckets of a fleet; ErrNoFleet when they
+// are not there.
+func NewClient(ctx context.Context, nc *nats.Conn, js jetstream.JetStream, tenant string) (*Client, error) {
+	if tenant == "" {
+		tenant = DefaultTenant
+	}
+	if !ValidID(tenant) {
+		return nil, fmt.Errorf("tenant %q is not 1 to 64 letters, digits, - or _", tenant)
+	}
+	c := &Client{nc: nc, js: js, tenant: tenant, ready: map[Priority]bool{}}
+	var err error
+	if c.status, err = bindBucket(ctx, js, BucketStatus); err != nil {
+		return nil, err
+	}
+	if c.tools, err = bindBucket(ctx, js, BucketTools); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+func bindBucket(ctx context.Context, js jetstream.JetStream, name string) (jetstream.KeyValue, error) {
+	kv, err := js.KeyValue(ctx, name)
+	switch {
+	case errors.Is(err, jetstream.ErrBucketNotFound):
+		return nil, ErrNoFleet
+	case err != nil:
+		return nil, fmt.Errorf("open bucket %s: %w", name, hintJetStream(err))
+	}
+	return kv, nil
+}
+
+// Tenant is whose jobs this client submits.
+func (c *Client) Tenant() string { return c.tenant }
+
+// Receipt says what became of a submission.
+type Receipt struct {
+	ID string
+	// Duplicate: the id was submitted before; the first job stands.
+	Duplicate bool
+}
+
+// Submit validates one job and hands it to JetStream. When it returns without
+// an error the job is stored and will end in exactly one result.
+func (c *Client) Submit(ctx context.Context, j *Job) (Receipt, error) {
+	c.complete(j)
+	m, err := c.message(ctx, j)
+	if err != nil {
+		return Receipt{}, err
+	}
+	if err := c.ensure(ctx, j.Priority); err != nil {
+		return Receipt{}, err
+	}
+	ack, err := c.js.PublishMsg(ctx, m)
+	if err != nil {
+		return Receipt{}, fmt.Errorf("submit job %s: %w", j.ID, hintPublish(err))
+	}
+	c.wake(j.Priority)
+	return Receipt{ID: j.ID, Duplicate: ack.Duplicate}, nil
+}
+
+// complete fills what a submitter may leave out.
+func (c *Client) complete(j *Job) {
+	if j.V == 0 {
+		j.V = WireVersion
+	}
+	if j.ID == "" {
+		j.ID = NewID()
+	}
+	if j.Tenant == "" {
+		j.Tenant = c.tenant
+	}
+	if j.Priority == "" {
+		j.Priority = Normal
+	}
+	if j.SubmittedAt.IsZero() {
+		j.SubmittedAt = time.Now().UTC()
+	}
+}
+
+// Check completes and validates a job without sending it.
+func (c *Client) Check(j *Job) error {
+	c.complete(j)
+	if err := j.Validate(); err != nil {
+		return err
+	}
+	_, err := j.Encode()
+	return err
+}
+
+// message makes the job's message: id for de-duplication, trace context.
+func (c *Client) message(ctx context.Context, j *Job) (*nats.Msg, error) {
+	if j.Tenant != c.tenant {
+		return nil, &limits.FieldError{Field: "tenant", Err: fmt.Errorf("%q: this client submits for %q", j.Tenant, c.tenant)}
+	}
+	if err := j.Validate(); err != nil {
+		return nil, err
+	}
+	data, err := j.Encode()
+	if err != nil {
+		return nil, err
+	}
+	m := &nats.Msg{Subject: jobSubject(j.Tenant, j.Priority, j.ID), Data: data, Header: nats.Header{}}
+	m.Header.Set(jetstream.MsgIDHeader, j.Tenant+"."+j.ID)
+	injectTrace(ctx, m.Header)
+	return m, nil
+}
+
+// injectTrace writes the W3C trace context. Without a tracer the job still
+// gets a trace id of its own, so that its result and logs can be tied
+// together.
+func injectTrace(ctx context.Context, h nats.Header) {
+	if !trace.SpanContextFromContext(ctx).IsValid() {
+		var tid trace.TraceID
+		var sid trace.SpanID
+		_, _ = rand.Read(tid[:])
+		_, _ = rand.Read(sid[:])
+		ctx = trace.ContextWithSpanContext(ctx, trace.NewSpanContext(trace.SpanContextConfig{TraceID: tid, SpanID: sid}))
+	}
+	propagation.TraceContext{}.Inject(ctx, headerCarrier(h))
+}
+
+// headerCarrier lets OpenTelemetry read and write message headers under their
+// lower-case W3C names.
+type headerCarrier nats.Header
+
+func (h headerCarrier) Get(key string) string {
+	if v := h[key]; len(v) > 0 {
+		return v[0]
+	}
+	return ""
+}
+func (h headerCarrier) Set(key, value string) { h[key] = []string{value} }
+func (h headerCarrier) Keys() []string {
+	keys := make([]string, 0, len(h))
+	for k := range h {
+		keys = append(keys, k)
+	}
+	return keys
+}
+
+// ensure makes the tenant's consumer of a priority before its first job, so
+// that workers find it.
+func (c *Client) ensure(ctx context.Context, p Priority) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.ready[p] {
+		return nil
+	}
+	_, err := c.js.Consumer(ctx, StreamJobs, consumerName(c.tenant, p))
+	if errors.Is(err, jetstream.ErrConsumerNotFound) {
+		err = ensureConsumer(ctx, c.js, c.tenant, p, Topology{}.WithDefaults().TenantConcurrency)
+	}
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		return ErrNoFleet
+	}
+	if err != nil {
+		return fmt.Errorf("prepare the queue of tenant %s: %w", c.tenant, hintJetStream(err))
+	}
+	c.ready[p] = true
+	return nil
+}
+
+// wake rings idle workers. It is a hint: a lost one costs a poll interval.
+func (c *Client) wake(p Priority) { _ = c.nc.Publish(wakeSubject(c.tenant, p), nil) }
+
+func hintPublish(err error) error {
+	switch {
+	case errors.Is(err, jetstream.ErrNoStreamResponse), errors.Is(err, nats.ErrNoResponders):
+		return ErrNoFleet
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, nats.ErrTimeout):
+		return fmt.Errorf("%w: NATS did not answer; the job may or may not be stored; submit again with the same id, it cannot run twice", err)
+	}
+	return err
+}
+
+// JobWithContext is a job and the trace it belongs to.
+type JobWithContext struct {
+	Ctx context.Context
+	Job *Job
+}
+
+// SubmitMany submits jobs in atomic batches of up to 1,000. Every job is
+// validated as it comes. After each chunk that JetStream has stored it calls
+// stored with the number of jobs in it and how many of them were duplicates
+// of earlier submissions.
+func (c *Client) SubmitMany(ctx context.Context, jobs iter.Seq2[JobWithContext, error], stored func(n, duplicates int)) error {
+	chunk := make([]*nats.Msg, 0, maxAtomicBatch)
+	seen := map[Priority]bool{}
+	flush := func() error {
+		if len(chunk) == 0 {
+			return nil
+		}
+		dup, err := c.publishChunk(ctx, chunk)
+		if err != nil {
+			return err
+		}
+		for p := range seen {
+			c.wake(p)
+		}
+		stored(len(chunk), dup)
+		chunk = chunk[:0]
+		clear(seen)
+		return nil
+	}
+	for jc, err := range jobs {
+		if err != nil {
+			return errors.Join(err, flush())
+		}
+		c.complete(jc.Job)
+		m, err := c.message(jc.Ctx, jc.Job)
+		if err == nil {
+			err = c.ensure(ctx, jc.Job.Priority)
+		}
+		if err != nil {
+			return errors.Join(err, flush())
+		}
+		seen[jc.Job.Priority] = true
+		if chunk = append(chunk, m); len(chunk) == maxAtomicBatch {
+			if err := flush(); err != nil {
+				return err
+			}
+		}
+	}
+	return flush()
+}
+
+// publishChunk stores all messages or reports which could not be: atomically
+// if the server takes them so, else one by one (one duplicate id makes the
+// server refuse a whole atomic batch).
+func (c *Client) publishChunk(ctx context.Context, msgs []*nats.Msg) (duplicates int, err error) {
+	if len(msgs) > 1 {
+		err := c.publishAtomic(ctx, msgs)
+		var refused *batchRefused
+		if !errors.As(err, &refused) {
+			return 0, err
+		}
+		for _, m := range msgs {
+			for _, h := range []string{headerBatchID, headerBatchSeq, headerBatchCommit} {
+				m.Header.Del(h)
+			}
+		}
+	}
+	acks := make([]jetstream.PubAckFuture, len(msgs))
+	for i, m := range msgs {
+		// The default stall wait of 200 ms fails under load.
+		if acks[i], err = c.js.PublishMsgAsync(m, jetstream.WithStallWait(30*time.Second)); err != nil {
+			return duplicates, fmt.Errorf("submit: %w", hintPublish(err))
+		}
+	}
+	for _, f := range acks {
+		select {
+		case ack := <-f.Ok():
+			if ack.Duplicate {
+				duplicates++
+			}
+		case err := <-f.Err():
+			return duplicates, fmt.Errorf("submit: %w", hintPublish(err))
+		case <-ctx.Done():
+			return duplicates, context.Cause(ctx)
+		}
+	}
+	return duplicates, nil
+}
+
+const (
+	headerBatchID     = "Nats-Batch-Id"
+	headerBatchSeq    = "Nats-Batch-Sequence"
+	headerBatchCommit = "Nats-Batch-Commit"
+)
+
+// batchRefused says that the server will not take the messages as one batch.
+type batchRefused struct{ reason string }
+
+func (e *batchRefused) Error() string { return "atomic batch refused: " + e.reason }
+
+// publishAtomic sends one atomic batch (ADR-50): the first message asks
+// whether the server takes it, the last commits it.
+func (c *Client) publishAtomic(ctx context.Context, msgs []*nats.Msg) error {
+	ctx, cancel := context.WithTimeout(ctx, 3*requestTimeout)
+	defer cancel()
+	id := NewID()
+	for i, m := range msgs {
+		m.Header.Set(headerBatchID, id)
+		m.Header.Set(headerBatchSeq, strconv.Itoa(i+1))
+		last := i == len(msgs)-1
+		if last {
+			m.Header.Set(headerBatchCommit, "1")
+		}
+		if i != 0 && !last {
+			if err := c.nc.PublishMsg(m); err != nil {
+				return fmt.Errorf("submit: %w", err)
+			}
+			continue
+		}
+		reply, err := c.nc.RequestMsgWithContext(ctx, m)
+		if err != nil {
+			return fmt.Errorf("submit: %w", hintPublish(err))
+		}
+		if err := batchReply(reply.Data, last); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func batchReply(data []byte, last bool) error {
+	if len(data) == 0 {
+		if last {
+			return errors.New("submit: the server committed a batch without saying so")
+		}
+		return nil
+	}
+	var ack struct {
+		Error *jetstream.APIError `json:"error"`
+		Seq   uint64              `json:"seq"`
+	}
+	if err := json.Unmarshal(data, &ack); err != nil {
+		return fmt.Errorf("submit: the server's answer to a batch is not JSON: %w", err)
+	}
+	if ack.Error != nil {
+		return &batchRefused{reason: ack.Error.Description}
+	}
+	return nil
+}

@@ -1,0 +1,112 @@
+package jobs
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"iter"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// DeadLetter is a message that could not be turned into a run, kept with the
+// reason.
+type DeadLetter struct {
+	Seq     uint64    `json:"seq"`
+	Subject string    `json:"subject" jsonschema:"description=the subject it came on"`
+	Job     string    `json:"job"`
+	Tool    string    `json:"tool"`
+	Error   string    `json:"error"`
+	Worker  string    `json:"worker"`
+	Attempt int       `json:"attempt"`
+	Tries   []Try     `json:"tries,omitempty"`
+	At      time.Time `json:"at"`
+	// Message is the original message, byte for byte.
+	Message []byte `json:"message"`
+}
+
+// maxDeadMessage bounds what a dead letter keeps of a message that is no job.
+const maxDeadMessage = 256 << 10
+
+// deadLetter stores the message with its error and waits until it is stored.
+func (w *Worker) deadLetter(ctx context.Context, m *nats.Msg, j *Job, a *Attempt, why error) error {
+	d := DeadLetter{Subject: m.Subject, Error: why.Error(), Worker: w.cfg.Name, At: time.Now().UTC(), Message: m.Data[:min(len(m.Data), maxDeadMessage)]}
+	tenant, tool := "unknown", "unknown"
+	if parts := strings.Split(m.Subject, "."); len(parts) == 4 && parts[0] == "jobs" {
+		tenant, d.Job = parts[1], parts[3]
+	}
+	if j != nil {
+		d.Tool = j.Tool.String()
+		tool = subjectToken(d.Tool)
+	}
+	if a != nil && a.rec != nil {
+		d.Attempt, d.Tries = a.Number, a.rec.Tries
+	}
+	data, err := json.Marshal(d)
+	if err != nil {
+		return fmt.Errorf("encode a dead letter: %w", err)
+	}
+	out := &nats.Msg{Subject: deadSubject(tenant, tool, subjectToken(d.Job)), Data: data, Header: nats.Header{}}
+	md, err := m.Metadata()
+	if err != nil {
+		return err
+	}
+	// The id makes a crash between storing and settling leave one letter.
+	out.Header.Set(jetstream.MsgIDHeader, "dlq-"+strconv.FormatUint(md.Sequence.Stream, 10))
+	if _, err := w.js.PublishMsg(ctx, out); err != nil {
+		return fmt.Errorf("store a dead letter: %w", err)
+	}
+	return nil
+}
+
+// subjectToken makes any text a single subject token.
+func subjectToken(s string) string {
+	if s == "" {
+		return "_"
+	}
+	return strings.Map(func(r rune) rune {
+		if ValidID(string(r)) {
+			return r
+		}
+		return '_'
+	}, s[:min(len(s), 64)])
+}
+
+// DeadLetters walks the tenant's dead letters, oldest first.
+func (c *Client) DeadLetters(ctx context.Context) iter.Seq2[*DeadLetter, error] {
+	return func(yield func(*DeadLetter, error) bool) {
+		stream, err := c.js.Stream(ctx, StreamDead)
+		if err != nil {
+			yield(nil, fmt.Errorf("open the dead letters: %w", hintPublish(err)))
+			return
+		}
+		for seq := uint64(1); ; {
+			m, err := stream.GetMsg(ctx, seq, jetstream.WithGetMsgSubject("dlq."+c.tenant+".>"))
+			if errors.Is(err, jetstream.ErrMsgNotFound) {
+				return
+			}
+			if err != nil {
+				yield(nil, fmt.Errorf("read the dead letters: %w", err))
+				return
+			}
+			var d DeadLetter
+			if err := json.Unmarshal(m.Data, &d); err != nil {
+				err = fmt.Errorf("decode dead letter %d: %w", m.Sequence, err)
+				if !yield(nil, err) {
+					return
+				}
+			} else {
+				d.Seq = m.Sequence
+				if !yield(&d, nil) {
+					return
+				}
+			}
+			seq = m.Sequence + 1
+		}
+	}
+}

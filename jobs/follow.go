@@ -1,0 +1,193 @@
+package jobs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// Get gives a job's record. A job that waits in the queue has none yet: then
+// the record is made from its message, with State Queued.
+func (c *Client) Get(ctx context.Context, id string) (*Record, error) {
+	if !ValidID(id) {
+		return nil, fmt.Errorf("job id %q is not 1 to 64 letters, digits, - or _", id)
+	}
+	entry, err := c.status.Get(ctx, recordKey(c.tenant, id))
+	if err == nil {
+		return decodeRecord(entry.Value())
+	}
+	if !errors.Is(err, jetstream.ErrKeyNotFound) {
+		return nil, fmt.Errorf("read the record of job %s: %w", id, err)
+	}
+	j, err := c.queued(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	return newRecord(j), nil
+}
+
+// queued reads the message of a job that is still in the queue.
+func (c *Client) queued(ctx context.Context, id string) (*Job, error) {
+	stream, err := c.js.Stream(ctx, StreamJobs)
+	if err != nil {
+		return nil, fmt.Errorf("open the queue: %w", hintPublish(err))
+	}
+	m, err := stream.GetLastMsgForSubject(ctx, "jobs."+c.tenant+".*."+id)
+	switch {
+	case errors.Is(err, jetstream.ErrMsgNotFound):
+		return nil, &NotFoundError{Kind: "job", Name: id, Hint: "list jobs with: submit list"}
+	case err != nil:
+		return nil, fmt.Errorf("look for job %s in the queue: %w", id, err)
+	}
+	return Decode(m.Data)
+}
+
+// Waiter follows jobs to their end. Workers announce finished records on core
+// NATS; because such a message may be lost, what stays silent is looked up.
+type Waiter struct {
+	c       *Client
+	sub     *nats.Subscription
+	pending map[string]bool
+	found   []*Record
+	look    time.Time // next look-up of pending records
+	every   time.Duration
+}
+
+// reconcileEvery is how often a waiter looks up records that stay silent.
+const reconcileEvery = 2 * time.Second
+
+// NewWaiter listens for the ends of a batch's jobs, of one job (batch "" and
+// its id), or of all the tenant's jobs (both empty). Make it before
+// submitting, so that no announcement is missed.
+func (c *Client) NewWaiter(batch, id string) (*Waiter, error) {
+	subject := "done." + c.tenant + "." + orStar(batch) + "." + orStar(id)
+	sub, err := c.nc.SubscribeSync(subject)
+	if err != nil {
+		return nil, fmt.Errorf("listen for results: %w", err)
+	}
+	if err := sub.SetPendingLimits(1<<20, 512<<20); err != nil {
+		return nil, fmt.Errorf("listen for results: %w", err)
+	}
+	return &Waiter{c: c, sub: sub, pending: map[string]bool{}, every: reconcileEvery, look: time.Now().Add(reconcileEvery)}, nil
+}
+
+func orStar(s string) string {
+	if s == "" {
+		return "*"
+	}
+	return s
+}
+
+// Close ends the listening.
+func (w *Waiter) Close() { _ = w.sub.Unsubscribe() }
+
+// Expect adds a job to wait for.
+func (w *Waiter) Expect(id string) { w.pending[id] = true }
+
+// LookNow makes the next call of Next look records up at once: for jobs that
+// may have ended before the waiter was made.
+func (w *Waiter) LookNow() { w.look = time.Now() }
+
+// Left is how many expected jobs have not ended.
+func (w *Waiter) Left() int { return len(w.pending) }
+
+// Next gives the record of an expected job that has ended, each once. It
+// blocks until there is one or ctx ends.
+func (w *Waiter) Next(ctx context.Context) (*Record, error) {
+	for {
+		if n := len(w.found); n > 0 {
+			r := w.found[n-1]
+			w.found = w.found[:n-1]
+			return r, nil
+		}
+		if err := ctx.Err(); err != nil {
+			return nil, context.Cause(ctx)
+		}
+		until := time.Until(w.look)
+		if until <= 0 {
+			if err := w.reconcile(ctx); err != nil {
+				return nil, err
+			}
+			w.look = time.Now().Add(w.every)
+			continue
+		}
+		m, err := w.sub.NextMsg(min(until, 100*time.Millisecond))
+		switch {
+		case errors.Is(err, nats.ErrTimeout):
+			continue
+		case errors.Is(err, nats.ErrSlowConsumer): // announcements were dropped; the records tell
+			w.look = time.Now()
+			continue
+		case err != nil:
+			return nil, fmt.Errorf("listen for results: %w", err)
+		}
+		w.look = time.Now().Add(w.every)
+		id := m.Subject[strings.LastIndexByte(m.Subject, '.')+1:]
+		if !w.pending[id] {
+			continue
+		}
+		r, err := decodeRecord(m.Data)
+		if err != nil || r.State != Done || r.ID != id {
+			continue // not what a worker sends; the record itself will tell
+		}
+		delete(w.pending, id)
+		return r, nil
+	}
+}
+
+// reconcile looks up what is still expected: key by key when little is, in
+// one pass over the tenant's records otherwise.
+func (w *Waiter) reconcile(ctx context.Context) error {
+	if len(w.pending) > 256 {
+		return w.scan(ctx)
+	}
+	for id := range w.pending {
+		entry, err := w.c.status.Get(ctx, recordKey(w.c.tenant, id))
+		switch {
+		case errors.Is(err, jetstream.ErrKeyNotFound):
+			continue
+		case err != nil:
+			if ctx.Err() != nil {
+				return context.Cause(ctx)
+			}
+			return nil // NATS is away; the next look may succeed
+		}
+		if err := w.offer(entry.Value()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (w *Waiter) scan(ctx context.Context) error {
+	for r, err := range w.c.Records(ctx) {
+		if err != nil {
+			if ctx.Err() != nil {
+				return context.Cause(ctx)
+			}
+			return nil
+		}
+		if r.State == Done && w.pending[r.ID] {
+			delete(w.pending, r.ID)
+			w.found = append(w.found, r)
+		}
+	}
+	return nil
+}
+
+func (w *Waiter) offer(value []byte) error {
+	r, err := decodeRecord(value)
+	if err != nil {
+		return err
+	}
+	if r.State == Done {
+		delete(w.pending, r.ID)
+		w.found = append(w.found, r)
+	}
+	return nil
+}

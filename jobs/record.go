@@ -1,0 +1,91 @@
+package jobs
+
+import (
+	"encoding/json"
+	"fmt"
+	"time"
+)
+
+// State is where a job is in its life.
+type State string
+
+// The states. Queued jobs usually have no record: the message itself is the
+// proof. See the package documentation for the diagram.
+const (
+	Queued   State = "queued"
+	Running  State = "running"
+	Retrying State = "retrying" // waiting for its next attempt
+	Done     State = "done"
+)
+
+// Try is one attempt that did not end the job.
+type Try struct {
+	Number int       `json:"number"`
+	Worker string    `json:"worker"`
+	At     time.Time `json:"at"`
+	Error  string    `json:"error"`
+}
+
+// Record is the truth about a job: one key in the status bucket, changed by
+// compare-and-set only. State stands first so that a watcher can tell a
+// finished record without decoding it.
+type Record struct {
+	State    State    `json:"state"`
+	V        int      `json:"v"`
+	ID       string   `json:"id"`
+	Tenant   string   `json:"tenant"`
+	Batch    string   `json:"batch,omitempty"`
+	Priority Priority `json:"priority"`
+	Tool     Tool     `json:"tool"`
+	// Attempt and Worker are the fence: whoever they name may commit.
+	Attempt int    `json:"attempt"`
+	Worker  string `json:"worker,omitempty"`
+	// Seq is the stream sequence of the message that attempt holds.
+	Seq             uint64            `json:"seq,omitempty"`
+	CancelRequested bool              `json:"cancel_requested,omitempty"`
+	Labels          map[string]string `json:"labels,omitempty"`
+	SubmittedAt     time.Time         `json:"submitted_at"`
+	StartedAt       time.Time         `json:"started_at,omitzero"`
+	Tries           []Try             `json:"tries,omitempty"`
+	Result          *Result           `json:"result,omitempty"`
+}
+
+// maxTries bounds the history a record keeps.
+const maxTries = 16
+
+func (r *Record) encode() ([]byte, error) {
+	data, err := json.Marshal(r)
+	if err != nil {
+		return nil, fmt.Errorf("encode the record of job %s: %w", r.ID, err)
+	}
+	return data, nil
+}
+
+func decodeRecord(data []byte) (*Record, error) {
+	var r Record
+	if err := json.Unmarshal(data, &r); err != nil {
+		return nil, fmt.Errorf("decode a job record: %w", err)
+	}
+	if r.V != WireVersion {
+		return nil, fmt.Errorf("decode the record of job %s: version %d, this program knows %d", r.ID, r.V, WireVersion)
+	}
+	return &r, nil
+}
+
+// recordKey is the record's key in the status bucket.
+func recordKey(tenant, id string) string { return tenant + "." + id }
+
+// newRecord starts the record of a job.
+func newRecord(j *Job) *Record {
+	return &Record{
+		State: Queued, V: WireVersion, ID: j.ID, Tenant: j.Tenant, Batch: j.Batch, Priority: j.Priority,
+		Tool: j.Tool, Labels: j.Labels, SubmittedAt: j.SubmittedAt,
+	}
+}
+
+func (r *Record) addTry(err error, now time.Time) {
+	r.Tries = append(r.Tries, Try{Number: r.Attempt, Worker: r.Worker, At: now.UTC(), Error: err.Error()})
+	if len(r.Tries) > maxTries {
+		r.Tries = append(r.Tries[:1], r.Tries[len(r.Tries)-maxTries+1:]...)
+	}
+}

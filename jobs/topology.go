@@ -1,0 +1,181 @@
+package jobs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// Names of the streams and buckets. The reasons for their settings stand in
+// docs/queue.md.
+const (
+	StreamJobs       = "JOBS"
+	StreamEvents     = "EVENTS"
+	StreamDead       = "DLQ"
+	StreamAdvisories = "ADVISORIES"
+	BucketStatus     = "status"
+	BucketWorkers    = "workers"
+	BucketTools      = "tools"
+)
+
+// AckWait is how long the server waits for a sign of life before it gives a
+// job to another worker; HeartbeatEvery is how often a worker gives one.
+const (
+	AckWait        = 30 * time.Second
+	HeartbeatEvery = 10 * time.Second
+)
+
+// Topology are the settings of the streams and buckets that an operator may
+// choose. The zero value is right for one development server.
+type Topology struct {
+	// Replicas of every stream and bucket: 1, or 3 on a cluster.
+	Replicas int
+	// ResultTTL is how long a finished job's record is kept; default 72 h.
+	ResultTTL time.Duration
+	// EventsMaxAge bounds EVENTS in time (default 24 h), EventsMaxBytes in
+	// size (default 1 GiB).
+	EventsMaxAge   time.Duration
+	EventsMaxBytes int64
+	// TenantConcurrency is the most jobs of one tenant and priority that run
+	// or wait for a worker's retry at once; default 10,000.
+	TenantConcurrency int
+}
+
+// WithDefaults fills what is zero.
+func (t Topology) WithDefaults() Topology {
+	if t.Replicas == 0 {
+		t.Replicas = 1
+	}
+	if t.ResultTTL == 0 {
+		t.ResultTTL = 72 * time.Hour
+	}
+	if t.EventsMaxAge == 0 {
+		t.EventsMaxAge = 24 * time.Hour
+	}
+	if t.EventsMaxBytes == 0 {
+		t.EventsMaxBytes = 1 << 30
+	}
+	if t.TenantConcurrency == 0 {
+		t.TenantConcurrency = 10_000
+	}
+	return t
+}
+
+// Validate names the setting that cannot be.
+func (t Topology) Validate() error {
+	switch {
+	case t.Replicas != 1 && t.Replicas != 3 && t.Replicas != 5:
+		return fmt.Errorf("replicas: %d; write 1, 3 or 5", t.Replicas)
+	case t.ResultTTL < time.Minute:
+		return fmt.Errorf("result_ttl: %s; at least 1m, or nobody can read a result", t.ResultTTL)
+	case t.TenantConcurrency < 1:
+		return fmt.Errorf("tenant_concurrency: %d; at least 1", t.TenantConcurrency)
+	}
+	return nil
+}
+
+// Ensure creates or updates every stream and bucket. It may be called by many
+// workers at once and again at every start.
+func (t Topology) Ensure(ctx context.Context, js jetstream.JetStream) error {
+	t = t.WithDefaults()
+	if err := t.Validate(); err != nil {
+		return err
+	}
+	for _, cfg := range t.streams() {
+		if _, err := js.CreateOrUpdateStream(ctx, cfg); err != nil {
+			return fmt.Errorf("ensure stream %s: %w", cfg.Name, hintJetStream(err))
+		}
+	}
+	for _, cfg := range t.buckets() {
+		if _, err := js.CreateOrUpdateKeyValue(ctx, cfg); err != nil {
+			return fmt.Errorf("ensure bucket %s: %w", cfg.Bucket, hintJetStream(err))
+		}
+	}
+	return nil
+}
+
+func hintJetStream(err error) error {
+	if errors.Is(err, jetstream.ErrJetStreamNotEnabled) || errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount) || errors.Is(err, nats.ErrNoResponders) {
+		return fmt.Errorf("%w: start nats-server with JetStream (-js) and let this account use it", err)
+	}
+	return err
+}
+
+func (t Topology) streams() []jetstream.StreamConfig {
+	return []jetstream.StreamConfig{{
+		Name:     StreamJobs,
+		Subjects: []string{"jobs.*.*.*", "sched.*"},
+		// No size or count limit, on purpose: a limit would drop queued jobs.
+		Retention: jetstream.WorkQueuePolicy, Discard: jetstream.DiscardOld, Storage: jetstream.FileStorage,
+		Replicas: t.Replicas, Duplicates: 2 * time.Minute,
+		AllowDirect: true, AllowAtomicPublish: true, AllowMsgSchedules: true, AllowMsgTTL: true,
+	}, {
+		Name: StreamEvents, Subjects: []string{"events.>"},
+		Retention: jetstream.LimitsPolicy, Discard: jetstream.DiscardOld, Storage: jetstream.FileStorage,
+		Replicas: t.Replicas, MaxAge: t.EventsMaxAge, MaxBytes: t.EventsMaxBytes, AllowDirect: true, NoAck: true,
+	}, {
+		Name: StreamDead, Subjects: []string{"dlq.>"},
+		Retention: jetstream.LimitsPolicy, Storage: jetstream.FileStorage,
+		Replicas: t.Replicas, MaxAge: 30 * 24 * time.Hour, AllowDirect: true, Duplicates: 2 * time.Minute,
+	}, {
+		Name: StreamAdvisories,
+		Subjects: []string{
+			"$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES." + StreamJobs + ".>",
+			"$JS.EVENT.ADVISORY.CONSUMER.MSG_TERMINATED." + StreamJobs + ".>",
+		},
+		Retention: jetstream.LimitsPolicy, Storage: jetstream.FileStorage,
+		Replicas: t.Replicas, MaxAge: 7 * 24 * time.Hour, MaxBytes: 256 << 20, NoAck: true,
+	}}
+}
+
+func (t Topology) buckets() []jetstream.KeyValueConfig {
+	return []jetstream.KeyValueConfig{
+		{Bucket: BucketStatus, Description: "one record a job", History: 1, TTL: t.ResultTTL, Replicas: t.Replicas, Storage: jetstream.FileStorage},
+		{Bucket: BucketWorkers, Description: "workers alive", History: 1, TTL: 30 * time.Second, Replicas: t.Replicas, Storage: jetstream.MemoryStorage},
+		{Bucket: BucketTools, Description: "tool manifests", History: 1, Replicas: t.Replicas, Storage: jetstream.FileStorage},
+	}
+}
+
+// Subjects of a job. Tenant and id are single tokens (ValidID).
+func jobSubject(tenant string, p Priority, id string) string {
+	return "jobs." + tenant + "." + string(p) + "." + id
+}
+
+// doneSubject is where a worker announces a finished record; batch "" is "_".
+func doneSubject(tenant, batch, id string) string {
+	if batch == "" {
+		batch = "_"
+	}
+	return "done." + tenant + "." + batch + "." + id
+}
+
+func wakeSubject(tenant string, p Priority) string { return "wake." + tenant + "." + string(p) }
+func cancelSubject(tenant, id string) string       { return "ctl.cancel." + tenant + "." + id }
+func logSubject(tenant, id string) string          { return "events." + tenant + "." + id + ".log" }
+func deadSubject(tenant, tool, id string) string   { return "dlq." + tenant + "." + tool + "." + id }
+
+func consumerName(tenant string, p Priority) string { return "q-" + tenant + "-" + string(p) }
+
+// ensureConsumer makes the durable consumer of one tenant and priority.
+func ensureConsumer(ctx context.Context, js jetstream.JetStream, tenant string, p Priority, concurrency int) error {
+	_, err := js.CreateOrUpdateConsumer(ctx, StreamJobs, jetstream.ConsumerConfig{
+		Durable:       consumerName(tenant, p),
+		FilterSubject: jobSubject(tenant, p, "*"),
+		AckPolicy:     jetstream.AckExplicitPolicy,
+		AckWait:       AckWait,
+		// No BackOff: it replaces AckWait and redelivers jobs that still run.
+		// MaxDeliver stays -1: attempts are counted in the record, because
+		// deliveries also rise when a worker drains.
+		MaxDeliver:    -1,
+		MaxAckPending: concurrency,
+		MaxWaiting:    2048,
+	})
+	if err != nil {
+		return fmt.Errorf("ensure consumer %s: %w", consumerName(tenant, p), err)
+	}
+	return nil
+}

@@ -1,0 +1,360 @@
+package jobs
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"go.opentelemetry.io/otel"
+	"go.opentelemetry.io/otel/trace"
+)
+
+// Handler runs one attempt of a job. The executor is one.
+//
+// A guest that fails is a Result. An error means that the fleet failed; its
+// class (Classify) decides what happens to the message. The context ends with
+// the cause ErrCanceled, ErrFenced or ErrDraining when the attempt is to stop.
+type Handler interface {
+	Run(ctx context.Context, a *Attempt) (*Result, error)
+}
+
+// Committer stores the manifest of an attempt that has outputs. It is the
+// second fence: one object by conditional PUT.
+type Committer interface {
+	// Commit stores r's outputs as the job's, unless another attempt's are
+	// stored already; then it gives that attempt's result.
+	Commit(ctx context.Context, a *Attempt, r *Result) (committed *Result, err error)
+}
+
+// WorkerConfig are the settings of a worker's queue side.
+type WorkerConfig struct {
+	// Name identifies the worker in records, logs and the presence bucket.
+	Name string
+	// Slots is how many jobs run at once.
+	Slots int
+	// MaxAttempts of a job that asks for no other number; default 5.
+	MaxAttempts int
+	// Grace is how long running jobs may go on after Run's context ends;
+	// default 20 s.
+	Grace time.Duration
+	// PollEvery is how often an idle worker looks at queues nobody rang for;
+	// default 500 ms.
+	PollEvery time.Duration
+	// Probe tells whether what every job needs is well again (default: yes).
+	Probe    func(ctx context.Context) error
+	Topology Topology
+	// Version of the program, shown in the presence bucket.
+	Version string
+	Log     *slog.Logger
+}
+
+// WithDefaults fills what is zero.
+func (c WorkerConfig) WithDefaults() WorkerConfig {
+	if c.Name == "" {
+		host, _ := os.Hostname()
+		c.Name = sanitizeName(host) + "-" + NewID()[:6]
+	}
+	if c.MaxAttempts == 0 {
+		c.MaxAttempts = 5
+	}
+	if c.Grace == 0 {
+		c.Grace = 20 * time.Second
+	}
+	if c.PollEvery == 0 {
+		c.PollEvery = 500 * time.Millisecond
+	}
+	if c.Probe == nil {
+		c.Probe = func(context.Context) error { return nil }
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	c.Topology = c.Topology.WithDefaults()
+	return c
+}
+
+// Validate names the setting that cannot be.
+func (c WorkerConfig) Validate() error {
+	switch {
+	case !ValidID(c.Name):
+		return fmt.Errorf("worker name %q is not 1 to 64 letters, digits, - or _", c.Name)
+	case c.Slots < 1 || c.Slots > 4096:
+		return fmt.Errorf("slots: %d; write 1 to 4096", c.Slots)
+	case c.MaxAttempts < 1:
+		return fmt.Errorf("max_attempts: %d; at least 1", c.MaxAttempts)
+	}
+	return c.Topology.Validate()
+}
+
+func sanitizeName(s string) string {
+	s = strings.Map(func(r rune) rune {
+		if ValidID(string(r)) {
+			return r
+		}
+		return '-'
+	}, s)
+	return s[:min(len(s), 40)]
+}
+
+// Worker pulls jobs, hands them to a Handler and settles them.
+type Worker struct {
+	cfg     WorkerConfig
+	nc      *nats.Conn
+	js      jetstream.JetStream
+	status  jetstream.KeyValue
+	present jetstream.KeyValue
+	handler Handler
+	commits Committer
+	tracer  trace.Tracer
+	metrics *metrics
+	log     *slog.Logger
+
+	mu     sync.Mutex
+	active map[string]*Attempt // by tenant.id
+
+	free  chan struct{} // one token a free slot
+	woken chan string   // consumer names that were rung
+	wg    sync.WaitGroup
+	sick  atomic.Pointer[string] // why fetching is paused; nil when well
+	done  atomic.Int64
+}
+
+// NewWorker ensures the streams and prepares a worker; Run starts it.
+func NewWorker(ctx context.Context, nc *nats.Conn, js jetstream.JetStream, h Handler, commits Committer, cfg WorkerConfig) (*Worker, error) {
+	cfg = cfg.WithDefaults()
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	if err := cfg.Topology.Ensure(ctx, js); err != nil {
+		return nil, err
+	}
+	w := &Worker{
+		cfg: cfg, nc: nc, js: js, handler: h, commits: commits, log: cfg.Log,
+		tracer: otel.Tracer("boxfleet/jobs"),
+		active: map[string]*Attempt{}, free: make(chan struct{}, cfg.Slots), woken: make(chan string, 256),
+	}
+	var err error
+	if w.metrics, err = newMetrics(w); err != nil {
+		return nil, err
+	}
+	if w.status, err = bindBucket(ctx, js, BucketStatus); err != nil {
+		return nil, err
+	}
+	if w.present, err = bindBucket(ctx, js, BucketWorkers); err != nil {
+		return nil, err
+	}
+	for _, p := range Priorities {
+		if err := ensureConsumer(ctx, js, DefaultTenant, p, cfg.Topology.TenantConcurrency); err != nil {
+			return nil, err
+		}
+	}
+	for range cfg.Slots {
+		w.free <- struct{}{}
+	}
+	return w, nil
+}
+
+// Name is the worker's name.
+func (w *Worker) Name() string { return w.cfg.Name }
+
+// Sick says why the worker takes no new jobs at the moment; "" when it does.
+func (w *Worker) Sick() string {
+	if s := w.sick.Load(); s != nil {
+		return *s
+	}
+	return ""
+}
+
+// Active is how many jobs run now; Finished how many ended on this worker.
+func (w *Worker) Active() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.active)
+}
+
+// Finished is how many jobs this worker settled.
+func (w *Worker) Finished() int64 { return w.done.Load() }
+
+// Run pulls and runs jobs until ctx ends, then drains: it stops fetching,
+// lets running jobs go on for the grace, stops the rest with ErrDraining,
+// gives them back, and returns. ready is called once jobs can run.
+func (w *Worker) Run(ctx context.Context, ready func()) error {
+	cancelSub, err := w.nc.Subscribe("ctl.cancel.*.*", w.onCancel)
+	if err != nil {
+		return fmt.Errorf("listen for cancels: %w", err)
+	}
+	defer func() { _ = cancelSub.Unsubscribe() }()
+	wakeSub, err := w.nc.Subscribe("wake.*.*", w.onWake)
+	if err != nil {
+		return fmt.Errorf("listen for new jobs: %w", err)
+	}
+	defer func() { _ = wakeSub.Unsubscribe() }()
+	if err := w.nc.FlushTimeout(requestTimeout); err != nil {
+		return fmt.Errorf("listen for new jobs: %w", err)
+	}
+
+	// Jobs and heartbeats outlive the fetching.
+	work, stopWork := context.WithCancelCause(context.WithoutCancel(ctx))
+	beats, stopBeats := context.WithCancel(context.WithoutCancel(ctx))
+	var background sync.WaitGroup
+	background.Go(func() { w.heartbeats(beats) })
+	background.Go(func() { w.presence(beats) })
+
+	err = w.dispatch(ctx, work, ready)
+
+	w.log.Info("draining", "running", w.Active(), "grace", w.cfg.Grace)
+	idle := make(chan struct{})
+	go func() { w.wg.Wait(); close(idle) }()
+	grace := time.NewTimer(w.cfg.Grace)
+	defer grace.Stop()
+	select {
+	case <-idle:
+	case <-grace.C:
+		w.log.Warn("the grace is over, stopping running jobs", "running", w.Active())
+		stopWork(ErrDraining)
+		<-idle
+	}
+	stopWork(nil)
+	stopBeats()
+	background.Wait()
+	_ = w.nc.FlushTimeout(requestTimeout)
+	return err
+}
+
+// Hurry ends the grace of a draining worker: the second signal.
+func (w *Worker) Hurry() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, a := range w.active {
+		a.stop(ErrDraining)
+	}
+}
+
+func (w *Worker) onCancel(m *nats.Msg) {
+	parts := strings.Split(m.Subject, ".")
+	w.mu.Lock()
+	a := w.active[parts[2]+"."+parts[3]]
+	w.mu.Unlock()
+	if a != nil {
+		go w.checkCancel(a) // the record decides, not the message
+	}
+}
+
+// checkCancel looks whether the job's record asks for its end, or names
+// another holder.
+func (w *Worker) checkCancel(a *Attempt) {
+	ctx, cancel := context.WithTimeout(context.Background(), requestTimeout)
+	defer cancel()
+	entry, err := w.status.Get(ctx, a.key)
+	if err != nil {
+		return
+	}
+	rec, err := decodeRecord(entry.Value())
+	switch {
+	case err != nil:
+	case rec.State != Running || rec.Worker != w.cfg.Name || rec.Attempt != a.Number:
+		a.stop(ErrFenced)
+	case rec.CancelRequested:
+		a.stop(ErrCanceled)
+	}
+}
+
+func (w *Worker) onWake(m *nats.Msg) {
+	parts := strings.Split(m.Subject, ".")
+	select {
+	case w.woken <- consumerName(parts[1], Priority(parts[2])):
+	default: // many rings wait already
+	}
+}
+
+// heartbeats tells the server that running jobs are alive, and looks whether
+// their records still want them to be.
+func (w *Worker) heartbeats(ctx context.Context) {
+	tick := time.NewTicker(HeartbeatEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		w.mu.Lock()
+		list := make([]*Attempt, 0, len(w.active))
+		for _, a := range w.active {
+			list = append(list, a)
+		}
+		w.mu.Unlock()
+		for _, a := range list {
+			if err := a.msg.InProgress(); err != nil {
+				w.log.Warn("heartbeat failed", "job", a.Job.ID, "error", err)
+				continue
+			}
+			w.checkCancel(a)
+		}
+	}
+}
+
+// Presence is what a worker says of itself in the workers bucket.
+type Presence struct {
+	Name     string    `json:"name"`
+	Version  string    `json:"version"`
+	Slots    int       `json:"slots"`
+	Active   int       `json:"active"`
+	Finished int64     `json:"finished"`
+	Sick     string    `json:"sick,omitempty"`
+	Started  time.Time `json:"started"`
+}
+
+// presence keeps the worker's key in the workers bucket alive.
+func (w *Worker) presence(ctx context.Context) {
+	started := time.Now().UTC()
+	tick := time.NewTicker(10 * time.Second)
+	defer tick.Stop()
+	put := func() {
+		data, err := encodeJSON(Presence{
+			Name: w.cfg.Name, Version: w.cfg.Version, Slots: w.cfg.Slots, Active: w.Active(),
+			Finished: w.Finished(), Sick: w.Sick(), Started: started,
+		})
+		if err == nil {
+			pctx, cancel := context.WithTimeout(ctx, requestTimeout)
+			defer cancel()
+			_, err = w.present.Put(pctx, w.cfg.Name, data)
+		}
+		if err != nil && ctx.Err() == nil {
+			w.log.Debug("cannot say that this worker is alive", "error", err)
+		}
+	}
+	put()
+	for {
+		select {
+		case <-ctx.Done():
+			bye, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
+			_ = w.present.Delete(bye, w.cfg.Name)
+			cancel()
+			return
+		case <-tick.C:
+			put()
+		}
+	}
+}
+
+// pause stops fetching until the probe succeeds. The first cause wins.
+func (w *Worker) pause(err error) {
+	reason := err.Error()
+	if w.sick.CompareAndSwap(nil, &reason) {
+		w.log.Error("taking no new jobs until this is well again", "error", err)
+	}
+}
+
+func (w *Worker) recovered() {
+	if w.sick.Swap(nil) != nil {
+		w.log.Info("well again, taking jobs")
+	}
+}
