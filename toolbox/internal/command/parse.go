@@ -30,6 +30,10 @@ type Command struct {
 	// with Strings takes all that is left. One made with String or Number leaves
 	// the next argument to the next option.
 	Positional []*Option
+
+	// OptionsEnd makes the first argument without a name end the options: those
+	// that follow are for the script it names.
+	OptionsEnd bool
 }
 
 // Parse reads args, which leave out the program's name, into the options'
@@ -52,6 +56,9 @@ func (c *Command) Parse(args []string) error {
 			args, err = c.parseLong(arg[2:], args)
 		case len(arg) > 1 && arg[0] == '-':
 			args, err = c.parseShort(arg[1:], args)
+		case c.OptionsEnd:
+			rest = append(append(rest, arg), args...)
+			args = nil
 		default:
 			rest = append(rest, arg)
 		}

@@ -145,8 +145,8 @@ func produce(ctx context.Context, dir string, src source, out string) (int64, er
 }
 
 func compile(ctx context.Context, dir string, src source, out string) error {
-	args := append([]string{"build"}, buildFlags...)
-	args = append(args, "-o", out, src.pkg)
+	args := append([]string{"build", src.modfile, "-o", out}, buildFlags...)
+	args = append(args, src.pkg)
 	if _, err := goTool(ctx, dir, args...); err != nil {
 		return fmt.Errorf("go build: %w", err)
 	}
@@ -173,10 +173,10 @@ func goTool(ctx context.Context, dir string, args ...string) ([]byte, error) {
 func copyFile(to, from string) error {
 	data, err := os.ReadFile(from)
 	if err != nil {
-		return fmt.Errorf("read the prebuilt module: %w", err)
+		return fmt.Errorf("read the file to copy: %w", err)
 	}
 	if err := os.WriteFile(to, data, 0o644); err != nil {
-		return fmt.Errorf("write the module: %w", err)
+		return fmt.Errorf("write the copy: %w", err)
 	}
 	return nil
 }

@@ -21,6 +21,7 @@ import (
 type source struct {
 	name     string
 	pkg      string // import path of a Go main package
+	modfile  string // flag of the go command: the go.mod to build with
 	prebuilt string // path of a .wasm file that is only copied
 	key      string // digest of everything that goes into the module
 	err      error  // the go command could not load the package
@@ -75,7 +76,11 @@ func goSources(ctx context.Context, dir string) ([]source, error) {
 	if err != nil {
 		return nil, fmt.Errorf("ask the go command for its version: %w", err)
 	}
-	listed, err := goTool(ctx, dir, "list", "-e", "-deps",
+	modfile, err := preparePatches(ctx, dir)
+	if err != nil {
+		return nil, err
+	}
+	listed, err := goTool(ctx, dir, "list", modfile, "-e", "-deps",
 		"-json=ImportPath,Dir,Name,Standard,Module,GoFiles,SFiles,EmbedFiles,Deps,DepsErrors,Error", "./cmd/...")
 	if err != nil {
 		return nil, fmt.Errorf("list the tools: %w", err)
@@ -96,7 +101,7 @@ func goSources(ctx context.Context, dir string) ([]source, error) {
 		if pkg.Module == nil || !pkg.Module.Main || pkg.Name != "main" && pkg.Error == nil {
 			continue
 		}
-		src := source{name: filepath.Base(pkg.Dir), pkg: pkg.ImportPath}
+		src := source{name: filepath.Base(pkg.Dir), pkg: pkg.ImportPath, modfile: modfile}
 		src.key, src.err = key(pkg, packages, strings.TrimSpace(string(version)))
 		sources = append(sources, src)
 	}
