@@ -92,20 +92,6 @@ func (p *Policy) WithOptions(o Options) *Policy {
 // Empty holds when nothing can be allowed. Then not even a name is looked up.
 func (p *Policy) Empty() bool { return p == nil || len(p.allow) == 0 }
 
-// ChecksPathsOnDial holds when CheckDial may give different answers for different paths of one origin: block_url
-// names an address with a path. Callers then dial once per request and reuse no connection.
-func (p *Policy) ChecksPathsOnDial() bool {
-	if p == nil {
-		return false
-	}
-	for _, r := range p.urls {
-		if (r.host.net.IsValid() || r.loopback) && r.path != "/" {
-			return true
-		}
-	}
-	return false
-}
-
 // CheckURL answers before a name is resolved. block_url wins over allowed_outbound_hosts. An address that is written in
 // the URL is also held to block_networks.
 //

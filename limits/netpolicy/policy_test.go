@@ -358,9 +358,6 @@ func TestCheckDialHoldsURLRulesAgainstTheAddress(t *testing.T) {
 			t.Errorf("%s at %s: got %+v", tt.url, tt.addr, d)
 		}
 	}
-	if !p.ChecksPathsOnDial() || mustParse(t, nil, []string{"http://a.example/x", "http://1.2.3.4"}, nil).ChecksPathsOnDial() {
-		t.Error("ChecksPathsOnDial is wrong")
-	}
 }
 
 func TestDecisionNamesTheRule(t *testing.T) {
