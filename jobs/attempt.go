@@ -19,6 +19,7 @@ type Attempt struct {
 	Worker string
 
 	w       *Worker
+	slot    *slot
 	msg     *nats.Msg
 	key     string // of the record
 	rec     *Record
@@ -83,8 +84,49 @@ func (a *Attempt) Log(stream string, offset int64, data []byte) {
 	}
 }
 
+// slot is the right to run a job. An attempt may lay it down while it waits
+// for something slow that is not its own work.
+type slot struct {
+	w    *Worker
+	held bool
+}
+
+// Park lays the attempt's slot down, so that another job can start, for
+// instance while a compiler works on this one's module. The job keeps its
+// heartbeat. When too many are parked already it does nothing: what waits
+// holds memory too.
+func (a *Attempt) Park() {
+	if int(a.w.parked.Add(1)) > 4*a.w.cfg.Slots {
+		a.w.parked.Add(-1)
+		return
+	}
+	a.slot.release()
+}
+
+// Unpark waits for a slot again.
+func (a *Attempt) Unpark(ctx context.Context) error {
+	if a.slot.held {
+		return nil
+	}
+	defer a.w.parked.Add(-1)
+	select {
+	case <-a.w.free:
+		a.slot.held = true
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+func (s *slot) release() {
+	if s.held {
+		s.held = false
+		s.w.free <- struct{}{}
+	}
+}
+
 // handle runs one message from pull to ack.
-func (w *Worker) handle(work context.Context, m *nats.Msg) {
+func (w *Worker) handle(work context.Context, m *nats.Msg, s *slot) {
 	received := time.Now()
 	md, err := m.Metadata()
 	if err != nil {
@@ -97,7 +139,7 @@ func (w *Worker) handle(work context.Context, m *nats.Msg) {
 		return
 	}
 	ctx := headerContext(work, m)
-	a := &Attempt{Job: j, Worker: w.cfg.Name, w: w, msg: m, key: recordKey(j.Tenant, j.ID), started: received, phases: make(map[string]float64, 10)}
+	a := &Attempt{Job: j, Worker: w.cfg.Name, w: w, slot: s, msg: m, key: recordKey(j.Tenant, j.ID), started: received, phases: make(map[string]float64, 10)}
 	w.spanFrom(ctx, PhaseQueueWait, j.SubmittedAt, received)
 	wait := max(0, received.Sub(j.SubmittedAt))
 	a.endPhase(ctx, PhaseQueueWait, wait)

@@ -62,7 +62,7 @@ func (c *Client) tryCancel(ctx context.Context, id string) (CancelState, error) 
 		}
 		return CancelRequested, c.nc.Publish(cancelSubject(c.tenant, id), nil)
 	}
-	rec.State, rec.Attempt, rec.Worker = Done, rec.Attempt, ""
+	rec.State, rec.Worker = Done, ""
 	rec.Result = &Result{
 		ID: id, Outcome: Canceled, ExitCode: -1, Attempts: rec.Attempt, Error: "canceled while it waited in the queue",
 		FinishedAt: time.Now().UTC(), Phases: map[string]float64{},

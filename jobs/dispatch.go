@@ -134,8 +134,9 @@ func (w *Worker) round(work context.Context, pull *puller, order []*queue, slots
 	start := func(m *nats.Msg) {
 		w.wg.Add(1)
 		go func() {
-			defer func() { w.free <- struct{}{}; w.wg.Done() }()
-			w.handle(work, m)
+			s := &slot{w: w, held: true}
+			defer func() { s.release(); w.wg.Done() }()
+			w.handle(work, m, s)
 		}()
 	}
 	for used < slots {

@@ -340,7 +340,7 @@ func (w *Worker) bury(ctx context.Context, m *nats.Msg, j *Job, a *Attempt, why 
 	w.log.WarnContext(ctx, "dead letter", "subject", m.Subject, "error", why)
 	w.metrics.buried(ctx)
 	if a == nil || a.rec == nil {
-		if err := m.TermWithReason("dead-lettered"); err != nil {
+		if err := w.nc.Publish(m.Reply, []byte("+TERM dead-lettered")); err != nil {
 			w.log.WarnContext(ctx, "cannot end a message", "subject", m.Subject, "error", err)
 		}
 		return

@@ -119,11 +119,12 @@ type Worker struct {
 	mu     sync.Mutex
 	active map[string]*Attempt // by tenant.id
 
-	free  chan struct{} // one token a free slot
-	woken chan string   // consumer names that were rung
-	wg    sync.WaitGroup
-	sick  atomic.Pointer[string] // why fetching is paused; nil when well
-	done  atomic.Int64
+	free   chan struct{} // one token a free slot
+	woken  chan string   // consumer names that were rung
+	wg     sync.WaitGroup
+	sick   atomic.Pointer[string] // why fetching is paused; nil when well
+	done   atomic.Int64
+	parked atomic.Int64 // jobs that laid their slot down
 }
 
 // NewWorker ensures the streams and prepares a worker; Run starts it.
