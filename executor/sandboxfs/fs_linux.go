@@ -1,0 +1,216 @@
+package sandboxfs
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+
+	"golang.org/x/sys/unix"
+)
+
+// FS is one guest's view of its mounts.
+type FS struct {
+	mounts []*mount
+	quota  Quota
+	count  counters
+	files  *File // open files, newest first
+	kernel bool  // resolve by openat2
+	closed bool
+}
+
+// mount is a pinned host directory.
+type mount struct {
+	Mount
+	fd      int
+	dev     uint64
+	ino     uint64
+	tree    *node // non-nil when mounts are nested in this one
+	noatime atomic.Bool
+	probe   bool // the host file system may hold device nodes
+}
+
+// openat2Works is asked of the kernel once per process.
+var openat2Works = func() bool {
+	fd, err := unix.Openat2(unix.AT_FDCWD, ".", &unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC | unix.O_DIRECTORY, Resolve: resolveFlags})
+	if err != nil {
+		return false
+	}
+	_ = unix.Close(fd)
+	return true
+}()
+
+// New opens the mounts' host directories and makes the directories that nested
+// mounts cover. An error names the mount it is about. A zero Quota means the
+// package's defaults. Without mounts New touches no file.
+func New(mounts []Mount, q Quota) (*FS, error) {
+	q, err := q.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	f := &FS{quota: q, kernel: openat2Works}
+	if len(mounts) == 0 {
+		return f, nil
+	}
+	f.mounts = make([]*mount, 0, len(mounts))
+	for i, m := range mounts {
+		if err := f.mountHost(m); err != nil {
+			_ = f.Close()
+			return nil, fmt.Errorf("sandboxfs: mount %d (%s at %q): %w", i, m.Mode, m.Guest, err)
+		}
+	}
+	if len(mounts) > 1 {
+		for i, m := range f.mounts {
+			if err := f.nest(m); err != nil {
+				_ = f.Close()
+				return nil, fmt.Errorf("sandboxfs: mount %d (%s at %q): %w", i, m.Mode, m.Guest, err)
+			}
+		}
+	}
+	return f, nil
+}
+
+// mountHost validates one mount and pins its host directory.
+func (f *FS) mountHost(m Mount) error {
+	if err := m.validate(); err != nil {
+		return err
+	}
+	for _, other := range f.mounts {
+		if other.Guest == m.Guest {
+			return errors.New("another mount has the same guest path")
+		}
+		if other.Mode != m.Mode && overlap(other.Host, m.Host) {
+			return fmt.Errorf("its host directory overlaps that of %q, whose mode is %s; the read-only one could be written through the other", other.Guest, other.Mode)
+		}
+	}
+	fd, err := unix.Open(m.Host, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("open the host directory: %w", err)
+	}
+	mt := &mount{Mount: m, fd: fd, probe: true}
+	f.mounts = append(f.mounts, mt) // from here on Close owns fd
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return fmt.Errorf("stat the host directory: %w", err)
+	}
+	mt.dev, mt.ino = uint64(st.Dev), st.Ino
+	var sfs unix.Statfs_t
+	if err := unix.Fstatfs(fd, &sfs); err == nil && sfs.Flags&unix.ST_NODEV != 0 {
+		mt.probe = false
+	}
+	mt.noatime.Store(m.Mode == ReadOnly)
+	return nil
+}
+
+// overlap says whether one host directory is the other or holds it.
+func overlap(a, b string) bool {
+	real := func(p string) string {
+		if r, err := filepath.EvalSymlinks(p); err == nil {
+			p = r
+		}
+		if r, err := filepath.Abs(p); err == nil {
+			p = r
+		}
+		return p
+	}
+	a, b = real(a), real(b)
+	_, below := within(a, b)
+	_, above := within(b, a)
+	return a == b || below || above
+}
+
+// nest hooks a mount into the innermost mount above it, making the directories
+// it covers. Links are not followed on the way: a mount point is a place, not a name.
+func (f *FS) nest(m *mount) error {
+	var above *mount
+	var rel string
+	for _, other := range f.mounts {
+		if r, ok := within(other.Guest, m.Guest); ok && (above == nil || len(other.Guest) > len(above.Guest)) {
+			above, rel = other, r
+		}
+	}
+	if above == nil {
+		return nil
+	}
+	if above.tree == nil {
+		above.tree = new(node)
+	}
+	at, fd := above.tree, above.fd
+	for _, name := range strings.Split(rel, "/") {
+		at = at.add(name)
+		err := unix.Mkdirat(fd, name, 0o700)
+		if err != nil && err != unix.EEXIST {
+			err = fmt.Errorf("make its mount point in %q: %w", above.Guest, err)
+		} else {
+			var sub int
+			sub, err = unix.Openat(fd, name, unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+			if err != nil {
+				err = fmt.Errorf("its mount point in %q is no directory: %w", above.Guest, err)
+			} else {
+				closePlaceFd(fd, above)
+				fd = sub
+			}
+		}
+		if err != nil {
+			closePlaceFd(fd, above)
+			return err
+		}
+	}
+	closePlaceFd(fd, above)
+	at.mount = m
+	return nil
+}
+
+func closePlaceFd(fd int, m *mount) {
+	if fd != m.fd {
+		_ = unix.Close(fd)
+	}
+}
+
+// Mounts returns the mounts in the order New was given.
+func (f *FS) Mounts() []Mount {
+	ms := make([]Mount, len(f.mounts))
+	for i, m := range f.mounts {
+		ms[i] = m.Mount
+	}
+	return ms
+}
+
+// OpenMount returns the root directory of the i'th mount. It does not count as
+// an open file and its Close leaves the mount in place.
+func (f *FS) OpenMount(i int) *File {
+	m := f.mounts[i]
+	file := &File{fs: f, m: m, node: m.tree, fd: m.fd, root: true, kind: TypeDirectory}
+	f.link(file)
+	return file
+}
+
+// link puts a file at the head of the open ones.
+func (f *FS) link(file *File) {
+	file.next = f.files
+	if f.files != nil {
+		f.files.prev = file
+	}
+	f.files = file
+}
+
+// Close closes the mounts and every file that is still open.
+func (f *FS) Close() error {
+	if f.closed {
+		return nil
+	}
+	f.closed = true
+	for f.files != nil {
+		_ = f.files.Close()
+	}
+	for _, m := range f.mounts {
+		_ = unix.Close(m.fd)
+		m.fd = -1
+	}
+	return nil
+}
+
+// useWalk makes the FS resolve every path by its own walk, as on a kernel
+// without openat2.
+func (f *FS) useWalk() { f.kernel = false }
