@@ -61,6 +61,9 @@ func (o *Option) Required() *Option { o.required = true; return o }
 // OneOf makes Parse refuse any other value.
 func (o *Option) OneOf(values ...string) *Option { o.values = values; return o }
 
+// Given reports whether the command line set the option.
+func (o *Option) Given() bool { return o.seen }
+
 func (o *Option) set(value string) error {
 	if err := o.check(value); err != nil {
 		return err
