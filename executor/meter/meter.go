@@ -74,12 +74,18 @@ func (e *StopError) Unwrap() error { return e.Cause }
 type instance struct {
 	mod     experimental.InternalModule
 	granted uint64 // sum of all slices, so consumed = granted - rest
-	stack   bool   // the stack allowance was given
+	base    int64  // the stack global when the current call began
+	stack   bool   // the current call was given its stack allowance
 }
 
 // left reads the rest of the slice from the injected global, the last one.
 func (i *instance) left() int64 {
 	return int64(i.mod.Global(i.mod.NumGlobal() - 1).Get())
+}
+
+// stackLeft reads the rest of the stack from the global before it.
+func (i *instance) stackLeft() int64 {
+	return int64(i.mod.Global(i.mod.NumGlobal() - 2).Get())
 }
 
 // Meter holds the amounts of one run. The zero value is not usable.
@@ -261,7 +267,7 @@ func (m *Meter) Refills() int64 { return m.refills }
 // Attach tells the meter of a module whose code may run before it asks for
 // fuel. Instantiate does it; modules that ask are known from then on.
 func (m *Meter) Attach(mod api.Module) {
-	if im, ok := mod.(experimental.InternalModule); ok && im.NumGlobal() > 0 {
+	if im, ok := mod.(experimental.InternalModule); ok {
 		m.find(im)
 	}
 }
@@ -323,12 +329,14 @@ func (m *Meter) adapt(took time.Duration) {
 	}
 }
 
-// overflow answers metering.OpStack.
+// overflow answers metering.OpStack. The global may hold anything when a call
+// begins: zero in a new instance, or too little after a trap, which unwinds no
+// frames. What the call has used is what the global fell by since then.
 func (m *Meter) overflow(mod experimental.InternalModule, left int64) int64 {
 	in := m.find(mod)
 	if !in.stack {
 		in.stack = true
-		if left += m.limits.Stack; left >= 0 {
+		if left += m.limits.Stack - in.base; left >= 0 {
 			return left
 		}
 	}
@@ -362,8 +370,14 @@ func (c *runContext) Value(key any) any {
 }
 
 // Context carries the meter and its memory allocator. Pass it to
-// InstantiateModule and to every call of the guest.
+// InstantiateModule, and make a new one for every call of the guest from
+// outside: each has the whole stack. Calls from within a host function use the
+// context that the function was given.
 func (m *Meter) Context(ctx context.Context) context.Context {
+	for i := range m.instances {
+		in := &m.instances[i]
+		in.base, in.stack = in.stackLeft(), false
+	}
 	return &runContext{Context: experimental.WithMemoryAllocator(ctx, m), meter: m}
 }
 

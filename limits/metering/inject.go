@@ -26,12 +26,13 @@ type injection struct {
 	nglobals  uint32
 }
 
-// newInjection prepares what every module with functions gets.
+// newInjection prepares what every module gets.
 func newInjection(m *module) *injection {
 	j := &injection{m: m, fillFunc: -1, copyFunc: -1, pollFunc: -1,
 		typeIDs: map[string]uint32{}, growFuncs: map[uint32]uint32{}}
 	j.meter = uint32(m.importedFuncs)
-	j.first = uint32(len(m.funcs)) + m.shift
+	j.first = uint32(len(m.funcs)) + 1
+	j.meterType()
 	// The fuel comes last, where hosts find it without knowing the module.
 	j.debt = j.addGlobal()
 	j.stack = j.addGlobal()

@@ -51,8 +51,6 @@ type module struct {
 	names    []byte // content of the name section after its name, or nil
 	nameBase int
 
-	shift uint32 // by how much the indices of defined functions grow
-
 	raw         [14][]byte // content of each section as read; nil if absent
 	rawCustoms  [][]byte   // whole content of kept custom sections, name included
 	newGlobals  []byte     // the entries of the global section, remapped
@@ -313,9 +311,6 @@ func (m *module) functionSection(r *reader) {
 		all = append(all, m.typeIndex(r))
 	}
 	m.funcs = all
-	if n > 0 {
-		m.shift = 1
-	}
 }
 
 func (m *module) tableSection(r *reader) {
@@ -547,13 +542,13 @@ func (m *module) funcIndex(r *reader) uint32 {
 	return f
 }
 
-// remap gives the index of a function in the rewritten module, where the
-// meter follows the other imports.
+// remap gives the index of a function in the rewritten module, where the host
+// function follows the other imports.
 func (m *module) remap(f uint32) uint32 {
 	if int(f) < m.importedFuncs {
 		return f
 	}
-	return f + m.shift
+	return f + 1
 }
 
 // constExpr copies one constant expression with its end, remapping ref.func.

@@ -9,9 +9,9 @@ type Module struct {
 	Stats Stats
 
 	// FuelGlobal is the index of the injected global that holds the rest of
-	// the current slice, or -1 if the module has no functions. It is the last
-	// of the module. Hosts find it with an engine's means; guests cannot,
-	// since it is not exported.
+	// the current slice. It is the last of the module; the one before it holds
+	// the rest of the stack allowance. Hosts find them with an engine's means;
+	// guests cannot, since they are not exported.
 	FuelGlobal int
 }
 
@@ -52,25 +52,19 @@ func Rewrite(wasm []byte, cfg Config) (*Module, error) {
 		return nil, err
 	}
 	info := m.info(len(wasm))
-	out := &Module{Info: info, FuelGlobal: -1}
-	inj := &injection{m: m}
+	inj := newInjection(m)
+	out := &Module{Info: info, FuelGlobal: int(inj.fuel)}
 	e := &emitter{m: m, inj: inj}
-	if len(m.bodies) > 0 {
-		inj = newInjection(m)
-		e.inj = inj
-		out.FuelGlobal = int(inj.fuel)
-		inj.meterType()
-		// What is injected is small and mostly constant, so the code grows by
-		// about a fifth; growing the buffer while writing would copy it more.
-		e.out = make([]byte, 0, m.codeBytes+m.codeBytes/4+1024)
-		locals := uint64(0)
-		for f := range m.bodies {
-			if err := e.function(f); err != nil {
-				return nil, err
-			}
-			if locals += uint64(e.b.locals); locals > m.cfg.MaxLocals {
-				return nil, &TooLargeError{What: "locals of all functions", Size: locals, Max: m.cfg.MaxLocals}
-			}
+	// What is injected is small and mostly constant, so the code grows by
+	// about a fifth; growing the buffer while writing would copy it more.
+	e.out = make([]byte, 0, m.codeBytes+m.codeBytes/4+1024)
+	locals := uint64(0)
+	for f := range m.bodies {
+		if err := e.function(f); err != nil {
+			return nil, err
+		}
+		if locals += uint64(e.b.locals); locals > m.cfg.MaxLocals {
+			return nil, &TooLargeError{What: "locals of all functions", Size: locals, Max: m.cfg.MaxLocals}
 		}
 	}
 	e.stats.BytesIn, e.stats.CodeIn = len(wasm), m.codeBytes
@@ -92,8 +86,8 @@ func (m *module) assemble(e *emitter) []byte {
 		len(m.raw[secType])+len(m.raw[secImport])+len(m.raw[secFunction]))
 	b = append(b, "\x00asm\x01\x00\x00\x00"...)
 
-	if n := len(m.types) + len(j.types); n > 0 {
-		s := appendU32(nil, uint32(n))
+	{
+		s := appendU32(nil, uint32(len(m.types)+len(j.types)))
 		s = append(s, skipCount(m.raw[secType])...)
 		for _, t := range j.types {
 			s = append(s, 0x60)
@@ -106,17 +100,15 @@ func (m *module) assemble(e *emitter) []byte {
 		}
 		b = appendSection(b, secType, s)
 	}
-	if n := len(m.imports) + int(m.shift); n > 0 {
-		s := appendU32(nil, uint32(n))
+	{
+		s := appendU32(nil, uint32(len(m.imports)+1))
 		s = append(s, skipCount(m.raw[secImport])...)
-		if m.shift > 0 {
-			s = appendName(appendName(s, HostModule), HostFunction)
-			s = appendU32(append(s, byte(KindFunc)), j.meterType())
-		}
+		s = appendName(appendName(s, HostModule), HostFunction)
+		s = appendU32(append(s, byte(KindFunc)), j.meterType())
 		b = appendSection(b, secImport, s)
 	}
-	if n := len(m.bodies); n > 0 {
-		s := appendU32(nil, uint32(n+len(j.functions)))
+	{
+		s := appendU32(nil, uint32(len(m.bodies)+len(j.functions)))
 		s = append(s, skipCount(m.raw[secFunction])...)
 		for _, t := range j.functions {
 			s = appendU32(s, t)
@@ -129,8 +121,8 @@ func (m *module) assemble(e *emitter) []byte {
 	if m.raw[secMemory] != nil {
 		b = appendSection(b, secMemory, m.raw[secMemory])
 	}
-	if n := m.globals - m.importedGlobals + int(j.nglobals); n > 0 {
-		s := appendU32(nil, uint32(n))
+	{
+		s := appendU32(nil, uint32(m.globals-m.importedGlobals)+j.nglobals)
 		s = append(append(s, m.newGlobals...), j.globals...)
 		b = appendSection(b, secGlobal, s)
 	}
@@ -147,8 +139,8 @@ func (m *module) assemble(e *emitter) []byte {
 	if m.hasDataCount {
 		b = appendSection(b, secDataCount, appendU32(nil, uint32(len(segments))))
 	}
-	if n := len(m.bodies); n > 0 {
-		head := appendU32(nil, uint32(n+len(j.functions)))
+	{
+		head := appendU32(nil, uint32(len(m.bodies)+len(j.functions)))
 		size := len(head) + len(e.out)
 		var added []byte
 		for _, c := range j.code {

@@ -482,7 +482,7 @@ func (s *scanner) control(op byte, pos int) {
 // misc reads an operator behind the prefix 0xfc.
 func (s *scanner) misc(pos int) {
 	r, b := s.r, s.b
-	sub := r.byte()
+	sub := r.u32()
 	if r.err != nil {
 		return
 	}
