@@ -155,7 +155,7 @@ func (w *walker) entry(ctx context.Context, rel string, e fs.DirEntry) error {
 		}
 		return w.walk(ctx, rel)
 	case 0:
-		st, err := e.Info()
+		st, err := w.root.Lstat(rel)
 		if err != nil {
 			return err
 		}
