@@ -1,0 +1,148 @@
+// Package guestabi lists the functions a boxfleet host gives to guests. The
+// client asks it before a tool is registered and the worker before a module is
+// compiled, so that both name the same imports with the same words.
+//
+// It knows names and versions only. Whether a signature fits is for the engine
+// to say.
+package guestabi
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"boxfleet/limits/metering"
+)
+
+// Preview1 is the import module of WASI 0.1, "snapshot preview 1".
+const Preview1 = "wasi_snapshot_preview1"
+
+// preview1 are the functions of WASI 0.1 (the witx file
+// wasi_snapshot_preview1 of the WebAssembly/WASI repository, phase snapshot).
+var preview1 = set(
+	"args_get", "args_sizes_get", "clock_res_get", "clock_time_get",
+	"environ_get", "environ_sizes_get",
+	"fd_advise", "fd_allocate", "fd_close", "fd_datasync", "fd_fdstat_get",
+	"fd_fdstat_set_flags", "fd_fdstat_set_rights", "fd_filestat_get",
+	"fd_filestat_set_size", "fd_filestat_set_times", "fd_pread",
+	"fd_prestat_dir_name", "fd_prestat_get", "fd_pwrite", "fd_read",
+	"fd_readdir", "fd_renumber", "fd_seek", "fd_sync", "fd_tell", "fd_write",
+	"path_create_directory", "path_filestat_get", "path_filestat_set_times",
+	"path_link", "path_open", "path_readlink", "path_remove_directory",
+	"path_rename", "path_symlink", "path_unlink_file",
+	"poll_oneoff", "proc_exit", "proc_raise", "random_get", "sched_yield",
+	"sock_accept", "sock_recv", "sock_send", "sock_shutdown",
+)
+
+// interfaces are the WASI 0.2 interfaces whose lowered functions a host
+// gives, without their version.
+var interfaces = set(
+	"wasi:http/types", "wasi:http/outgoing-handler",
+	"wasi:io/error", "wasi:io/poll", "wasi:io/streams",
+	"wasi:clocks/monotonic-clock", "wasi:clocks/wall-clock",
+	"wasi:random/random", "wasi:random/insecure", "wasi:random/insecure-seed",
+)
+
+func set(names ...string) map[string]bool {
+	m := make(map[string]bool, len(names))
+	for _, n := range names {
+		m[n] = true
+	}
+	return m
+}
+
+// ImportError names one import that no host gives, and why.
+type ImportError struct {
+	Module, Name string
+	Reason       string
+}
+
+func (e *ImportError) Error() string {
+	return fmt.Sprintf("import %q.%q: %s", e.Module, e.Name, e.Reason)
+}
+
+// Check gives the reason why an import cannot be satisfied, or nil.
+func Check(imp metering.Import) *ImportError {
+	refuse := func(format string, args ...any) *ImportError {
+		return &ImportError{Module: imp.Module, Name: imp.Name, Reason: fmt.Sprintf(format, args...)}
+	}
+	if imp.Kind != metering.KindFunc {
+		return refuse("a %s cannot be imported, only functions; link the module without --import-%s", imp.Kind, imp.Kind)
+	}
+	switch {
+	case imp.Module == Preview1:
+		if !preview1[imp.Name] {
+			return refuse("WASI 0.1 has no such function")
+		}
+		return nil
+	case imp.Module == "wasi_unstable":
+		return refuse("this is WASI from before snapshot preview 1; rebuild with a newer toolchain")
+	case imp.Module == "wasi" && imp.Name == "thread-spawn":
+		return refuse("guests have no threads; build without them")
+	case imp.Module == "env":
+		return refuse("no host gives module env; Emscripten output needs -sSTANDALONE_WASM, others have an undefined symbol")
+	case strings.HasPrefix(imp.Module, "wasi:"):
+		return checkInterface(imp, refuse)
+	}
+	return refuse("no host gives this module; guests get WASI 0.1 and the lowered functions of wasi:http 0.2")
+}
+
+func checkInterface(imp metering.Import, refuse func(string, ...any) *ImportError) *ImportError {
+	name, version, ok := strings.Cut(imp.Module, "@")
+	if !ok {
+		return refuse("an interface needs a version, such as %s@0.2.0", imp.Module)
+	}
+	if !interfaces[name] {
+		return refuse("no host gives this interface; given are %s", strings.Join(Interfaces(), ", "))
+	}
+	if !compatible(version) {
+		return refuse("version %s is not one of 0.2", version)
+	}
+	return nil
+}
+
+// compatible tells whether a version is 0.2 with any patch number. Patch
+// versions of WASI 0.2 only add, so one host serves all.
+func compatible(version string) bool {
+	patch, ok := strings.CutPrefix(version, "0.2.")
+	if !ok {
+		return false
+	}
+	n, err := strconv.ParseUint(patch, 10, 16)
+	return err == nil && strconv.FormatUint(n, 10) == patch
+}
+
+// Interfaces lists the WASI 0.2 interfaces that are given, sorted.
+func Interfaces() []string {
+	out := make([]string, 0, len(interfaces))
+	for name := range interfaces {
+		out = append(out, name)
+	}
+	slices.Sort(out)
+	return out
+}
+
+// Refused lists every import of a module that no host gives, in the module's
+// order.
+func Refused(imports []metering.Import) []*ImportError {
+	var out []*ImportError
+	for _, imp := range imports {
+		if e := Check(imp); e != nil {
+			out = append(out, e)
+		}
+	}
+	return out
+}
+
+// Modules lists the import modules in use, sorted, each once.
+func Modules(imports []metering.Import) []string {
+	var out []string
+	for _, imp := range imports {
+		if !slices.Contains(out, imp.Module) {
+			out = append(out, imp.Module)
+		}
+	}
+	slices.Sort(out)
+	return out
+}
