@@ -33,6 +33,11 @@ type CollectRequest struct {
 	Tenant  string
 	Access  Access
 	Trusted bool
+
+	// Baseline is what was staged here, by path: StageReport.Baseline. Files that
+	// are still the same are no outputs and are not sent; those that are gone are
+	// listed as Deleted.
+	Baseline map[string]Digest
 }
 
 // Collect uploads the regular files of a directory and returns what they are.
@@ -68,17 +73,45 @@ func Collect(ctx context.Context, req CollectRequest) (Output, error) {
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(req.Store.cfg.Parallel)
 	for i := range out.Files {
-		g.Go(func() error { return collectFile(gctx, req.Store, root, bucket, req.Prefix, &out.Files[i]) })
+		g.Go(func() error {
+			f := &out.Files[i]
+			return collectFile(gctx, req.Store, root, bucket, req.Prefix, f, req.Baseline[f.Path])
+		})
 	}
 	if err := g.Wait(); err != nil {
 		return out, fmt.Errorf("collect %s: %w", req.Guest, err)
 	}
-	out.Bytes = w.count.bytes
+	out.dropUnchanged(req.Baseline)
 	return out, nil
 }
 
-// collectFile hashes one file, uploads it and fills in its digest.
-func collectFile(ctx context.Context, s *Store, root *os.Root, bucket, prefix string, f *OutputFile) error {
+// dropUnchanged takes files that equal what was staged out of the outputs and
+// lists those that are gone.
+func (o *Output) dropUnchanged(baseline map[string]Digest) {
+	there := make(map[string]bool, len(baseline))
+	kept := o.Files[:0]
+	for _, f := range o.Files {
+		if d, staged := baseline[f.Path]; staged {
+			there[f.Path] = true
+			if d.Hex() == f.SHA256 {
+				continue
+			}
+		}
+		o.Bytes += f.Size
+		kept = append(kept, f)
+	}
+	o.Files = kept
+	for p := range baseline {
+		if !there[p] {
+			o.Deleted = append(o.Deleted, p)
+		}
+	}
+	slices.Sort(o.Deleted)
+}
+
+// collectFile hashes one file, fills in its digest and uploads it unless it is
+// what was staged.
+func collectFile(ctx context.Context, s *Store, root *os.Root, bucket, prefix string, f *OutputFile, staged Digest) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -98,7 +131,9 @@ func collectFile(ctx context.Context, s *Store, root *os.Root, bucket, prefix st
 	if err != nil {
 		return fmt.Errorf("read %q: %w", f.Path, err)
 	}
-	f.SHA256 = d.Hex()
+	if f.SHA256 = d.Hex(); d == staged {
+		return nil
+	}
 	return s.putContent(ctx, bucket, prefix+f.Path, d, f.Size, file)
 }
 

@@ -33,6 +33,7 @@ type Output struct {
 	Prefix  string       `json:"prefix"` // a file's object is Prefix + Path
 	Files   []OutputFile `json:"files"`
 	Bytes   int64        `json:"bytes"`
+	Deleted []string     `json:"deleted,omitempty"` // staged, and gone after the run
 	Refused []Refused    `json:"refused,omitempty"` // at most 100
 	// RefusedCount counts all of them.
 	RefusedCount int `json:"refused_count,omitempty"`

@@ -26,6 +26,9 @@ type StageRequest struct {
 	Tenant  string
 	Access  Access
 	Trusted bool
+
+	// Baseline asks for StageReport.Baseline.
+	Baseline bool
 }
 
 // StageReport says what was staged.
@@ -35,6 +38,8 @@ type StageReport struct {
 	Fetched int64    // bytes that came from the store, not the cache
 	Hits    int      // files that came from the cache
 	Noted   []string // remarks, at most 100: names that differ only in case
+	// Baseline is the content of every file by path, for CollectRequest.
+	Baseline map[string]Digest
 }
 
 // staged is one file to write.
@@ -97,10 +102,35 @@ func Stage(ctx context.Context, req StageRequest) (StageReport, error) {
 	err = g.Wait()
 	report.Fetched += fetched.Load()
 	report.Hits += int(hits.Load())
+	if err == nil && req.Baseline {
+		report.Baseline, err = baseline(root, plan)
+	}
 	if err != nil {
 		return report, fmt.Errorf("stage %s: %w", req.Source, err)
 	}
 	return report, nil
+}
+
+// baseline gives the digests of what was just staged: a tree names them, files
+// of a prefix are read once more while they are still in the page cache.
+func baseline(root *os.Root, plan []staged) (map[string]Digest, error) {
+	out := make(map[string]Digest, len(plan))
+	for _, f := range plan {
+		if f.digest != "" {
+			out[f.rel] = f.digest
+			continue
+		}
+		file, err := root.Open(f.rel)
+		if err != nil {
+			return nil, err
+		}
+		d, _, err := DigestReader(file)
+		if err = errors.Join(err, file.Close()); err != nil {
+			return nil, fmt.Errorf("file %q: %w", f.rel, err)
+		}
+		out[f.rel] = d
+	}
+	return out, nil
 }
 
 // planPrefix lists what is under the prefix.

@@ -131,8 +131,10 @@ type Result struct {
 	TraceID  string                 `json:"trace_id"`
 	Outputs  []artifacts.OutputFile `json:"outputs" jsonschema:"description=collected files below their mount"`
 	// OutputPrefix is the s3:// prefix the output paths are below.
-	OutputPrefix string   `json:"output_prefix,omitempty"`
-	Denials      []Denial `json:"denials"`
+	OutputPrefix string `json:"output_prefix,omitempty"`
+	// Deleted are staged files of rw mounts that the guest removed.
+	Deleted []string `json:"deleted,omitempty" jsonschema:"description=staged files that the guest removed"`
+	Denials []Denial `json:"denials"`
 	// CacheHit says where the module came from: memory, disk or none.
 	CacheHit string `json:"cache_hit,omitempty" jsonschema:"description=memory; disk or none"`
 	// Error says in one line why the outcome is what it is; empty on success.

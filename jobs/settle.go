@@ -206,6 +206,7 @@ func jitter(d time.Duration) time.Duration { return time.Duration(rand.Int64N(in
 // finish commits a result: outputs by conditional PUT, the record by
 // compare-and-set, then the ack that the server confirms.
 func (w *Worker) finish(ctx context.Context, a *Attempt, res *Result) {
+	committing := time.Now()
 	ctx, end := a.Begin(ctx, PhaseCommit)
 	w.complete(ctx, a, res)
 	if len(res.Outputs) > 0 {
@@ -218,7 +219,7 @@ func (w *Worker) finish(ctx context.Context, a *Attempt, res *Result) {
 		res = committed
 	}
 	a.mu.Lock()
-	a.phases[PhaseCommit] = float64(time.Since(a.started).Microseconds())/1000 - a.spent()
+	a.phases[PhaseCommit] = float64(time.Since(committing).Microseconds()) / 1000
 	res.Phases = a.phases
 	a.mu.Unlock()
 	a.rec.State, a.rec.Result = Done, res
@@ -232,17 +233,6 @@ func (w *Worker) finish(ctx context.Context, a *Attempt, res *Result) {
 	w.ack(ctx, a.msg)
 	w.done.Add(1)
 	w.metrics.finished(ctx, a, res)
-}
-
-// spent is the time of all phases after the queue wait, in milliseconds.
-func (a *Attempt) spent() float64 {
-	sum := 0.0
-	for name, ms := range a.phases {
-		if name != PhaseQueueWait && name != PhaseCommit {
-			sum += ms
-		}
-	}
-	return sum
 }
 
 // complete fills the parts of a result that the queue side knows.

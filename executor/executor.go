@@ -1,0 +1,133 @@
+package executor
+
+import (
+	"container/list"
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"time"
+
+	"github.com/tetratelabs/wazero"
+	"golang.org/x/sync/semaphore"
+
+	"boxfleet/artifacts"
+	"boxfleet/executor/meter"
+	"boxfleet/executor/wasip1"
+	"boxfleet/limits/metering"
+)
+
+// Executor runs attempts. One serves all slots of a worker.
+type Executor struct {
+	cfg     Config
+	store   *artifacts.Store
+	cache   *artifacts.Cache
+	spaces  *artifacts.Workspaces
+	rt      wazero.Runtime
+	code    wazero.CompilationCache
+	epoch   *meter.Epoch
+	modules *moduleCache
+	memory  *semaphore.Weighted
+}
+
+// New prepares an executor: directories, caches, the runtime and its host
+// modules. Close it when no attempt runs any more.
+func New(ctx context.Context, store *artifacts.Store, cfg Config) (e *Executor, err error) {
+	cfg = cfg.WithDefaults()
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	e = &Executor{cfg: cfg, store: store, memory: semaphore.NewWeighted(int64(cfg.MemoryBudget))}
+	defer func() {
+		if err != nil {
+			_ = e.Close(ctx)
+		}
+	}()
+	for _, dir := range []string{cfg.CacheDir, cfg.ScratchDir} {
+		if err := privateDir(dir); err != nil {
+			return nil, err
+		}
+	}
+	// The lock of the cache also keeps a second worker out of this directory.
+	if e.cache, err = artifacts.OpenCache(filepath.Join(cfg.CacheDir, "content"), cfg.CacheBytes); err != nil {
+		return nil, err
+	}
+	if e.spaces, err = artifacts.OpenWorkspaces(cfg.ScratchDir); err != nil {
+		return nil, err
+	}
+	rewrite := metering.Config{MaxModuleBytes: uint64(cfg.MaxModuleBytes)}
+	compileDir := filepath.Join(cfg.CacheDir, "compiled")
+	thisConfig := filepath.Join(compileDir, cacheSubdir(rewrite))
+	wasmDir, nativeDir := filepath.Join(thisConfig, "wasm"), filepath.Join(thisConfig, "native")
+	for _, dir := range []string{compileDir, wasmDir, nativeDir} {
+		if err := privateDir(dir); err != nil {
+			return nil, err
+		}
+	}
+	if e.code, err = wazero.NewCompilationCacheWithDir(nativeDir); err != nil {
+		return nil, fmt.Errorf("open the compile cache %s: %w", nativeDir, err)
+	}
+	if e.rt, err = newRuntime(ctx, meter.RuntimeConfig().WithCompilationCache(e.code)); err != nil {
+		return nil, err
+	}
+	e.epoch = meter.NewEpoch(cfg.Tick)
+	e.modules = &moduleCache{
+		rt: e.rt, rewrite: rewrite, wasmDir: wasmDir, dir: compileDir,
+		fresh: func(ctx context.Context) (wazero.Runtime, error) {
+			return newRuntime(ctx, meter.RuntimeConfig())
+		},
+		maxBytes: cfg.ModuleCacheBytes, maxDisk: cfg.CompileCacheBytes, turns: make(chan struct{}, cfg.Compilers),
+		byID: map[artifacts.Digest]*module{}, lru: list.New(), pending: map[artifacts.Digest]*compiling{},
+	}
+	return e, nil
+}
+
+// newRuntime makes a runtime with all host modules a guest may import.
+func newRuntime(ctx context.Context, cfg wazero.RuntimeConfig) (wazero.Runtime, error) {
+	rt := wazero.NewRuntimeWithConfig(ctx, cfg)
+	err := meter.Register(ctx, rt)
+	if err == nil {
+		err = wasip1.Register(ctx, rt)
+	}
+	if err == nil {
+		err = registerNetwork(ctx, rt)
+	}
+	if err != nil {
+		_ = rt.Close(ctx)
+		return nil, fmt.Errorf("set up the wasm runtime: %w", err)
+	}
+	return rt, nil
+}
+
+// Probe tells whether what every job needs is well: the store answers and the
+// scratch disk has room.
+func (e *Executor) Probe(ctx context.Context) error {
+	if err := e.store.Ping(ctx); err != nil {
+		return err
+	}
+	return e.checkSpace()
+}
+
+// Close frees everything. No attempt may be running.
+func (e *Executor) Close(ctx context.Context) error {
+	var errs []error
+	if e.rt != nil {
+		errs = append(errs, e.rt.Close(ctx))
+	}
+	if e.code != nil {
+		errs = append(errs, e.code.Close(ctx))
+	}
+	if e.epoch != nil {
+		e.epoch.Close()
+	}
+	if e.cache != nil {
+		errs = append(errs, e.cache.Close())
+	}
+	if e.spaces != nil {
+		errs = append(errs, e.spaces.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// cleanupTimeout bounds work that must go on after an attempt was stopped.
+const cleanupTimeout = 30 * time.Second

@@ -1,0 +1,335 @@
+package executor
+
+import (
+	"container/list"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/tetratelabs/wazero"
+
+	"boxfleet/artifacts"
+	"boxfleet/limits/metering"
+)
+
+// module is a compiled module, shared by all its instances.
+type module struct {
+	compiled wazero.CompiledModule
+	info     *metering.Info
+	weight   int64
+
+	refs int           // guarded by moduleCache.mu
+	elem *list.Element // in the LRU list; nil once evicted
+	own  wazero.Runtime
+}
+
+// badModuleError says that a module can never run here: the job is invalid.
+type badModuleError struct{ err error }
+
+func (e *badModuleError) Error() string { return e.err.Error() }
+func (e *badModuleError) Unwrap() error { return e.err }
+
+// moduleCache finds compiled modules by digest: in memory, or compiled code on
+// disk, or by compiling. Callers of one digest join.
+type moduleCache struct {
+	rt       wazero.Runtime // with the disk cache behind it
+	fresh    func(ctx context.Context) (wazero.Runtime, error)
+	rewrite  metering.Config
+	wasmDir  string // rewritten modules, beside wazero's compiled code
+	dir      string
+	maxBytes int64 // in memory
+	maxDisk  int64
+	turns    chan struct{} // bounded compile queue
+
+	mu      sync.Mutex
+	byID    map[artifacts.Digest]*module
+	lru     *list.List // of artifacts.Digest, most recent first
+	bytes   int64
+	pending map[artifacts.Digest]*compiling
+}
+
+// compiling is a compilation that callers wait for. It belongs to none of
+// them, so that one caller's end does not fail the others.
+type compiling struct {
+	done chan struct{}
+	m    *module
+	err  error
+	disk bool
+}
+
+// source gives a module's bytes when they are needed.
+type source func(ctx context.Context) ([]byte, error)
+
+// parking lets a job leave its slot while it waits for a compiler.
+type parking interface {
+	Park()
+	Unpark(ctx context.Context) error
+}
+
+// get gives the compiled module of a digest and where it was found: "memory",
+// "disk" or "none". The caller calls release when its instance is gone.
+func (c *moduleCache) get(ctx context.Context, d artifacts.Digest, bytes source, park parking) (m *module, hit string, err error) {
+	c.mu.Lock()
+	if m := c.byID[d]; m != nil {
+		m.refs++
+		c.lru.MoveToFront(m.elem)
+		c.mu.Unlock()
+		return m, "memory", nil
+	}
+	p := c.pending[d]
+	if p == nil {
+		p = &compiling{done: make(chan struct{})}
+		c.pending[d] = p
+		go c.compile(context.WithoutCancel(ctx), d, bytes, p)
+	}
+	c.mu.Unlock()
+
+	// A module that loads from disk is there in a moment; one that must be
+	// compiled may take seconds, and the slot is better used by another job.
+	patience := time.NewTimer(20 * time.Millisecond)
+	defer patience.Stop()
+	select {
+	case <-p.done:
+	case <-ctx.Done():
+		return nil, "", context.Cause(ctx)
+	case <-patience.C:
+		park.Park()
+		select {
+		case <-p.done:
+		case <-ctx.Done():
+		}
+		if err := park.Unpark(ctx); err != nil {
+			return nil, "", err
+		}
+		if ctx.Err() != nil {
+			return nil, "", context.Cause(ctx)
+		}
+	}
+	if p.err != nil {
+		return nil, "", p.err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	p.m.refs++
+	if p.m.elem == nil { // evicted between its compilation and now: still usable while held
+		c.adopt(d, p.m)
+	}
+	if p.disk {
+		return p.m, "disk", nil
+	}
+	return p.m, "none", nil
+}
+
+// has tells whether get will find the module without its bytes.
+func (c *moduleCache) has(d artifacts.Digest) bool {
+	c.mu.Lock()
+	known := c.byID[d] != nil || c.pending[d] != nil
+	c.mu.Unlock()
+	if known {
+		return true
+	}
+	_, err := os.Stat(filepath.Join(c.wasmDir, d.Hex()))
+	return err == nil
+}
+
+// compile makes the module for everyone who waits for it.
+func (c *moduleCache) compile(ctx context.Context, d artifacts.Digest, bytes source, p *compiling) {
+	defer func() {
+		if r := recover(); r != nil {
+			p.err = &badModuleError{fmt.Errorf("the compiler panicked on module %s: %v", d.Short(), r)}
+		}
+		c.mu.Lock()
+		delete(c.pending, d)
+		if p.m != nil {
+			c.adopt(d, p.m)
+		}
+		c.mu.Unlock()
+		close(p.done)
+	}()
+	path := filepath.Join(c.wasmDir, d.Hex())
+	if wasm, err := os.ReadFile(path); err == nil {
+		p.disk = true
+		if p.m, p.err = c.load(ctx, c.rt, wasm); p.err == nil {
+			now := time.Now()
+			_ = os.Chtimes(path, now, now) // for the sweep's least recently used
+			return
+		}
+		p.disk = false // a damaged cache costs a compilation, nothing else
+		_ = os.Remove(path)
+	}
+	c.turns <- struct{}{}
+	defer func() { <-c.turns }()
+	raw, err := bytes(ctx)
+	if err != nil {
+		p.err = err
+		return
+	}
+	rewritten, err := c.rewritten(raw)
+	if err != nil {
+		p.err = err
+		return
+	}
+	if p.m, p.err = c.load(ctx, c.rt, rewritten.Wasm); p.err != nil {
+		p.m, p.err = c.loadFresh(ctx, rewritten.Wasm, p.err)
+		return
+	}
+	if err := writeAtomic(path, rewritten.Wasm); err == nil {
+		c.sweep()
+	}
+}
+
+// rewritten meters a module, or says why it can never run.
+func (c *moduleCache) rewritten(raw []byte) (*metering.Module, error) {
+	m, err := metering.Rewrite(raw, c.rewrite)
+	if err != nil {
+		return nil, &badModuleError{err}
+	}
+	if err := checkModule(m.Info); err != nil {
+		return nil, &badModuleError{err}
+	}
+	return m, nil
+}
+
+// load compiles rewritten wasm in rt, from its disk cache when it has it.
+func (c *moduleCache) load(ctx context.Context, rt wazero.Runtime, wasm []byte) (*module, error) {
+	info, err := metering.Inspect(wasm)
+	if err != nil {
+		return nil, &badModuleError{err}
+	}
+	compiled, err := rt.CompileModule(ctx, wasm)
+	if err != nil {
+		return nil, &badModuleError{fmt.Errorf("the module does not compile: %w", err)}
+	}
+	return &module{compiled: compiled, info: info, weight: 3 * int64(len(wasm))}, nil
+}
+
+// loadFresh compiles without the disk cache: when its files are damaged in a
+// way wazero refuses, or when a job asked for it.
+func (c *moduleCache) loadFresh(ctx context.Context, wasm []byte, first error) (*module, error) {
+	rt, err := c.fresh(ctx)
+	if err != nil {
+		return nil, errors.Join(first, err)
+	}
+	m, err := c.load(ctx, rt, wasm)
+	if err != nil {
+		_ = rt.Close(ctx)
+		return nil, err
+	}
+	m.own = rt
+	return m, nil
+}
+
+// uncached compiles a module for one job alone ("cache": false).
+func (c *moduleCache) uncached(ctx context.Context, bytes source) (*module, error) {
+	select {
+	case c.turns <- struct{}{}:
+		defer func() { <-c.turns }()
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+	raw, err := bytes(ctx)
+	if err != nil {
+		return nil, err
+	}
+	rewritten, err := c.rewritten(raw)
+	if err != nil {
+		return nil, err
+	}
+	m, err := c.loadFresh(ctx, rewritten.Wasm, nil)
+	if err == nil {
+		m.refs = 1
+	}
+	return m, err
+}
+
+// adopt puts m into the memory cache and evicts what is too much. c.mu is held.
+func (c *moduleCache) adopt(d artifacts.Digest, m *module) {
+	if old := c.byID[d]; old != nil && old != m {
+		c.evict(old)
+	}
+	c.byID[d] = m
+	m.elem = c.lru.PushFront(d)
+	c.bytes += m.weight
+	for e := c.lru.Back(); e != nil && c.bytes > c.maxBytes; {
+		prev := e.Prev()
+		if idle := c.byID[e.Value.(artifacts.Digest)]; idle.refs == 0 && idle != m {
+			c.evict(idle)
+		}
+		e = prev
+	}
+}
+
+// evict takes m out of the memory cache; its code goes when nobody uses it.
+// c.mu is held.
+func (c *moduleCache) evict(m *module) {
+	delete(c.byID, c.lru.Remove(m.elem).(artifacts.Digest))
+	m.elem = nil
+	c.bytes -= m.weight
+	if m.refs == 0 {
+		m.close()
+	}
+}
+
+func (c *moduleCache) release(m *module) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if m.refs--; m.refs == 0 && m.elem == nil {
+		m.close()
+	}
+}
+
+func (m *module) close() {
+	ctx := context.Background()
+	_ = m.compiled.Close(ctx)
+	if m.own != nil {
+		_ = m.own.Close(ctx)
+	}
+}
+
+// sweep bounds the compile cache on disk: the files not used for longest go.
+func (c *moduleCache) sweep() {
+	_ = trimDir(c.dir, c.maxDisk)
+}
+
+// cacheSubdir keeps compilations of different configurations apart.
+func cacheSubdir(cfg metering.Config) string {
+	sum := sha256.Sum256([]byte(cfg.Key()))
+	return hex.EncodeToString(sum[:8])
+}
+
+// privateDir makes dir for this user alone and refuses one that others may
+// write: they could plant native code.
+func privateDir(dir string) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fmt.Errorf("make the directory %s: %w; choose one this user may write", dir, err)
+	}
+	info, err := os.Stat(dir)
+	if err != nil {
+		return err
+	}
+	if info.Mode().Perm()&0o022 != 0 {
+		return fmt.Errorf("directory %s is writable by others (mode %v): whoever writes the compile cache runs native code as the worker; chmod it to 0700", dir, info.Mode().Perm())
+	}
+	return nil
+}
+
+func writeAtomic(path string, data []byte) error {
+	tmp, err := os.CreateTemp(filepath.Dir(path), ".new-*")
+	if err != nil {
+		return err
+	}
+	_, err = tmp.Write(data)
+	if err = errors.Join(err, tmp.Close()); err == nil {
+		err = os.Rename(tmp.Name(), path)
+	}
+	if err != nil {
+		_ = os.Remove(tmp.Name())
+	}
+	return err
+}
