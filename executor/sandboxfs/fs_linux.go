@@ -211,6 +211,7 @@ func (f *FS) Close() error {
 	return nil
 }
 
-// useWalk makes the FS resolve every path by its own walk, as on a kernel
-// without openat2.
-func (f *FS) useWalk() { f.kernel = false }
+// UseWalk makes the FS resolve every path by its own walk, as it does by itself
+// on a kernel without openat2 (before Linux 5.6, or where a system call filter
+// forbids it). Call it before opening anything.
+func (f *FS) UseWalk() { f.kernel = false }

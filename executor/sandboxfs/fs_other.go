@@ -28,6 +28,7 @@ func New(mounts []Mount, q Quota) (*FS, error) {
 func (f *FS) Mounts() []Mount       { return nil }
 func (f *FS) OpenMount(i int) *File { panic("sandboxfs: there is no mount") }
 func (f *FS) Close() error          { return nil }
+func (f *FS) UseWalk()              {}
 
 // File is never made without Linux.
 type File struct{}

@@ -318,7 +318,7 @@ func (f *FS) victim(base *File, path string) (p place, name string, slash bool, 
 	if p, name, slash, err = f.parent(base, path); err != nil {
 		return
 	}
-	if p.m.Mode == ReadOnly {
+	if p.m.Mode == ReadOnly && name != "" {
 		var st unix.Stat_t
 		if err = lstat(p, name, &st); err == nil {
 			err = unix.EROFS

@@ -96,8 +96,10 @@ func (f *FS) openKernel(s *start, flags OpenFlag) (*File, error, bool) {
 		if lookErr != nil {
 			return nil, lookErr, true
 		}
-		if unix.Fstat(fd, &st) == nil && st.Mode&unix.S_IFMT == unix.S_IFDIR {
-			err = unix.EISDIR
+		if unix.Fstat(fd, &st) == nil {
+			if kindErr := openable(&st, flags); kindErr != nil {
+				err = kindErr
+			}
 		}
 		_ = unix.Close(fd)
 		return nil, err, true
@@ -142,18 +144,17 @@ func specialErr(err error) error {
 
 // openable says why a file of this kind is not opened.
 func openable(st *unix.Stat_t, flags OpenFlag) error {
-	switch st.Mode & unix.S_IFMT {
-	case unix.S_IFREG:
-		if flags&Directory != 0 {
-			return unix.ENOTDIR
-		}
-		return nil
-	case unix.S_IFDIR:
-		if flags&(Write|Truncate) != 0 {
+	switch kind := st.Mode & unix.S_IFMT; {
+	case kind == unix.S_IFDIR:
+		if flags&(Write|Truncate|Create) != 0 {
 			return unix.EISDIR
 		}
 		return nil
-	case unix.S_IFLNK:
+	case flags&Directory != 0:
+		return unix.ENOTDIR
+	case kind == unix.S_IFREG:
+		return nil
+	case kind == unix.S_IFLNK:
 		return unix.ELOOP
 	}
 	return unix.EACCES
@@ -164,14 +165,14 @@ func (f *FS) openName(p place, name string, flags OpenFlag) (*File, error) {
 	n := p.node
 	if name == "" {
 		name = "." // the directory itself
+		if flags&(Write|Truncate) != 0 {
+			return nil, unix.EISDIR
+		}
 	} else {
 		n = n.child(name)
 		var st unix.Stat_t
 		if err := unix.Fstatat(p.fd, name, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
 			return nil, err
-		}
-		if st.Mode&unix.S_IFMT == unix.S_IFLNK && flags&Directory != 0 {
-			return nil, unix.ENOTDIR
 		}
 		if err := openable(&st, flags); err != nil {
 			return nil, err
@@ -180,9 +181,6 @@ func (f *FS) openName(p place, name string, flags OpenFlag) (*File, error) {
 	host, err := hostFlags(p.m, flags)
 	if err != nil {
 		return nil, err
-	}
-	if name == "." && flags&(Write|Truncate) != 0 {
-		return nil, unix.EISDIR
 	}
 	fd, err := unix.Openat(p.fd, name, host|unix.O_NOFOLLOW, 0)
 	if err == unix.EPERM && host&unix.O_NOATIME != 0 {
@@ -209,18 +207,14 @@ func (f *FS) create(base *File, path string, flags OpenFlag) (*File, error) {
 			if flags&Exclusive != 0 {
 				return nil, unix.EEXIST
 			}
-			return f.openName(p, "", existing)
+			return nil, unix.EISDIR
 		}
 		if slash {
 			// Only a directory can have that name, and an open makes none.
-			if flags&Exclusive != 0 {
-				return nil, unix.EISDIR
+			if _, err := f.Stat(base, path, true); err != nil && err != unix.ENOENT {
+				return nil, err
 			}
-			file, err := f.openName(p, name, existing|Directory)
-			if err == unix.ENOENT {
-				err = unix.EISDIR
-			}
-			return file, err
+			return nil, unix.EISDIR
 		}
 		full := f.count.files.Load() >= f.quota.Files
 		if p.m.Mode == ReadOnly || full {
@@ -271,7 +265,7 @@ const errFollow = unix.Errno(0)
 
 // openExisting opens a name that create found to exist.
 func (f *FS) openExisting(p place, name string, flags OpenFlag) (*File, error) {
-	file, err := f.openName(p, name, flags&^(Create|Exclusive))
+	file, err := f.openName(p, name, flags&^Exclusive)
 	switch {
 	case flags&Exclusive != 0 && (err == nil || err != unix.ENOENT):
 		if file != nil {

@@ -6,14 +6,17 @@ import (
 
 // Rename moves a name within a mount, replacing what the new name had.
 func (f *FS) Rename(oldBase *File, oldPath string, newBase *File, newPath string) error {
-	from, oldName, oldSlash, err := f.victim(oldBase, oldPath)
+	if err := f.checkDir(oldBase, oldPath); err != nil {
+		return err
+	}
+	if err := f.checkDir(newBase, newPath); err != nil {
+		return err
+	}
+	from, oldName, oldSlash, err := f.parent(oldBase, oldPath)
 	if err != nil {
 		return err
 	}
 	defer from.close()
-	if err := f.checkDir(newBase, newPath); err != nil {
-		return err
-	}
 	to, newName, newSlash, err := f.parent(newBase, newPath)
 	if err != nil {
 		return err
@@ -24,14 +27,15 @@ func (f *FS) Rename(oldBase *File, oldPath string, newBase *File, newPath string
 		return unix.EBUSY
 	case from.m != to.m:
 		return unix.EXDEV
-	case to.m.Mode == ReadOnly:
-		return unix.EROFS
 	case from.node.child(oldName) != nil || to.node.child(newName) != nil:
 		return unix.EBUSY // a mount point, or a directory on the way to one
 	}
 	var old, replaced unix.Stat_t
 	if err := lstat(from, oldName, &old); err != nil {
 		return err
+	}
+	if to.m.Mode == ReadOnly {
+		return unix.EROFS
 	}
 	isDir := old.Mode&unix.S_IFMT == unix.S_IFDIR
 	if (oldSlash || newSlash) && !isDir {

@@ -177,7 +177,7 @@ func openFlags(lookup, oflags uint32, base rights) sandboxfs.OpenFlag {
 		flag sandboxfs.OpenFlag
 	}{
 		{base&(rightFdRead|rightFdReaddir) != 0, sandboxfs.Read},
-		{base&(rightFdWrite|rightFdAllocate) != 0, sandboxfs.Write},
+		{base&rightFdWrite != 0, sandboxfs.Write},
 		{oflags&oflagCreat != 0, sandboxfs.Create},
 		{oflags&oflagExcl != 0, sandboxfs.Exclusive},
 		{oflags&oflagTrunc != 0, sandboxfs.Truncate},
