@@ -28,7 +28,7 @@ func (c *Client) dial(ctx context.Context, _, _ string) (net.Conn, error) {
 	}
 	timeout, _ := ctx.Value(connectTimeoutKey{}).(time.Duration)
 	// The transport lets a dial go on after its request ended. Not beyond the job.
-	ctx, cancel := context.WithTimeoutCause(ctx, timeout, &TimeoutError{"connect", timeout})
+	ctx, cancel := context.WithTimeoutCause(ctx, timeout, &TimeoutError{PhaseConnect, timeout})
 	defer cancel()
 	defer context.AfterFunc(c.base, cancel)()
 

@@ -28,7 +28,7 @@ func (e *LimitError) Error() string { return fmt.Sprintf("%s of %d is spent", e.
 
 // TimeoutError is one of the client's own timeouts, not the job's.
 type TimeoutError struct {
-	Phase string // connect, first byte, between bytes
+	Phase string // PhaseConnect, PhaseFirstByte or PhaseBetweenBytes
 	After time.Duration
 }
 
@@ -44,6 +44,13 @@ type RequestError struct {
 }
 
 func (e *RequestError) Error() string { return e.Part + " " + e.Problem }
+
+// Phases of a TimeoutError.
+const (
+	PhaseConnect      = "connect"
+	PhaseFirstByte    = "first byte"
+	PhaseBetweenBytes = "between bytes"
+)
 
 // ErrClosed is the error of every request after Close, and of those that Close ended.
 var ErrClosed = errors.New("outbound client is closed")

@@ -46,9 +46,8 @@ func HopByHop(name string) bool { return hopByHop[http.CanonicalHeaderKey(name)]
 // which goes on obeying ctx, the limits and the policy. Redirects are returned, not followed.
 func (c *Client) Do(ctx context.Context, r Request) (*http.Response, error) {
 	target := r.Target
-	if d := c.policy.CheckURL(target); !d.Allowed {
-		c.denials.add(target.Origin(), d.Rule, d.Reason)
-		return nil, &DeniedError{Target: target.Origin(), Rule: d.Rule, Reason: d.Reason}
+	if err := c.Check(target); err != nil {
+		return nil, err
 	}
 	hops, err := c.admit(target)
 	if err != nil {
@@ -70,6 +69,16 @@ func (c *Client) Do(ctx context.Context, r Request) (*http.Response, error) {
 	x.body = resp.Body
 	resp.Body = x
 	return resp, nil
+}
+
+// Check asks the policy about a target, as Do will, without sending anything. A refusal is a *DeniedError and is listed
+// with the denials.
+func (c *Client) Check(target netpolicy.Target) error {
+	if d := c.policy.CheckURL(target); !d.Allowed {
+		c.denials.add(target.Origin(), d.Rule, d.Reason)
+		return &DeniedError{Target: target.Origin(), Rule: d.Rule, Reason: d.Reason}
+	}
+	return nil
 }
 
 // admit counts the request. hops is how many redirects led to it.
@@ -140,7 +149,7 @@ func (c *Client) send(ctx context.Context, r Request, x *exchange) (*http.Respon
 		mu.Lock()
 		defer mu.Unlock()
 		if timer == nil {
-			timer = time.AfterFunc(firstByte, func() { x.cancel(&TimeoutError{"first byte", firstByte}) })
+			timer = time.AfterFunc(firstByte, func() { x.cancel(&TimeoutError{PhaseFirstByte, firstByte}) })
 		}
 	}}
 	reqCtx := httptrace.WithClientTrace(x.ctx, trace)
@@ -234,7 +243,7 @@ type exchange struct {
 
 // Read gives up when nothing came for the between-bytes timeout.
 func (x *exchange) Read(p []byte) (int, error) {
-	timer := time.AfterFunc(x.idle, func() { x.cancel(&TimeoutError{"between bytes", x.idle}) })
+	timer := time.AfterFunc(x.idle, func() { x.cancel(&TimeoutError{PhaseBetweenBytes, x.idle}) })
 	n, err := x.body.Read(p)
 	timer.Stop()
 	if err != nil && !errors.Is(err, io.EOF) {
