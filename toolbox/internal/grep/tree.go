@@ -62,13 +62,13 @@ func (g *search) tree(dir string) {
 }
 
 func (g *search) file(name string) {
-	f, err := os.Open(g.streams.Path(name))
+	f, err := openFile(g.streams.Path(name))
 	if err != nil {
 		g.complain(err)
 		return
 	}
 	g.stream(f, name)
-	f.Close()
+	f.close()
 }
 
 func matchesAny(globs []string, name string) bool {
