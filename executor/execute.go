@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/tetratelabs/wazero"
+	"github.com/tetratelabs/wazero/api"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/trace"
 
@@ -214,7 +215,10 @@ func (r *run) execute(ctx context.Context) error {
 	gctx := r.net.context(sys.Context(m.Context(guestContext{ctx})), m)
 
 	_, end := r.a.Begin(ctx, jobs.PhaseInstantiate)
-	inst, err := m.Instantiate(gctx, r.runtime(), r.mod.compiled, moduleConfig)
+	var inst api.Module
+	if err = m.Admit(r.mod.info); err == nil {
+		inst, err = m.Instantiate(gctx, r.runtime(), r.mod.compiled, moduleConfig)
+	}
 	end(nil)
 	if err == nil {
 		defer func() { _ = inst.Close(gctx) }()

@@ -1,14 +1,17 @@
 package executor
 
 import (
+	"bytes"
 	"container/list"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -74,7 +77,7 @@ type parking interface {
 
 // get gives the compiled module of a digest and where it was found: "memory",
 // "disk" or "none". The caller calls release when its instance is gone.
-func (c *moduleCache) get(ctx context.Context, d artifacts.Digest, bytes source, park parking) (m *module, hit string, err error) {
+func (c *moduleCache) get(ctx context.Context, d artifacts.Digest, read source, park parking) (m *module, hit string, err error) {
 	c.mu.Lock()
 	if m := c.byID[d]; m != nil {
 		m.refs++
@@ -86,7 +89,7 @@ func (c *moduleCache) get(ctx context.Context, d artifacts.Digest, bytes source,
 	if p == nil {
 		p = &compiling{done: make(chan struct{})}
 		c.pending[d] = p
-		go c.compile(context.WithoutCancel(ctx), d, bytes, p)
+		go c.compile(context.WithoutCancel(ctx), d, read, p)
 	}
 	c.mu.Unlock()
 
@@ -139,7 +142,7 @@ func (c *moduleCache) has(d artifacts.Digest) bool {
 }
 
 // compile makes the module for everyone who waits for it.
-func (c *moduleCache) compile(ctx context.Context, d artifacts.Digest, bytes source, p *compiling) {
+func (c *moduleCache) compile(ctx context.Context, d artifacts.Digest, read source, p *compiling) {
 	defer func() {
 		if r := recover(); r != nil {
 			p.err = &badModuleError{fmt.Errorf("the compiler panicked on module %s: %v", d.Short(), r)}
@@ -153,19 +156,19 @@ func (c *moduleCache) compile(ctx context.Context, d artifacts.Digest, bytes sou
 		close(p.done)
 	}()
 	path := filepath.Join(c.wasmDir, d.Hex())
-	if wasm, err := os.ReadFile(path); err == nil {
+	if info, wasm, err := readRewritten(path); err == nil {
 		p.disk = true
-		if p.m, p.err = c.load(ctx, c.rt, wasm); p.err == nil {
+		if p.m, p.err = c.load(ctx, c.rt, info, wasm); p.err == nil {
 			now := time.Now()
 			_ = os.Chtimes(path, now, now) // for the sweep's least recently used
 			return
 		}
-		p.disk = false // a damaged cache costs a compilation, nothing else
-		_ = os.Remove(path)
 	}
+	p.disk = false // a damaged cache costs a compilation, nothing else
+	_ = os.Remove(path)
 	c.turns <- struct{}{}
 	defer func() { <-c.turns }()
-	raw, err := bytes(ctx)
+	raw, err := read(ctx)
 	if err != nil {
 		p.err = err
 		return
@@ -175,13 +178,41 @@ func (c *moduleCache) compile(ctx context.Context, d artifacts.Digest, bytes sou
 		p.err = err
 		return
 	}
-	if p.m, p.err = c.load(ctx, c.rt, rewritten.Wasm); p.err != nil {
-		p.m, p.err = c.loadFresh(ctx, rewritten.Wasm, p.err)
+	if p.m, p.err = c.load(ctx, c.rt, rewritten.Info, rewritten.Wasm); p.err != nil {
+		p.m, p.err = c.loadFresh(ctx, rewritten.Info, rewritten.Wasm, p.err)
 		return
 	}
-	if err := writeAtomic(path, rewritten.Wasm); err == nil {
+	if err := writeRewritten(path, rewritten); err == nil {
 		c.sweep()
 	}
+}
+
+// initial is what must be known of a module before it is instantiated. It
+// stands as one line of JSON before the rewritten module in the cache.
+type initial struct {
+	Memories []metering.Memory
+	Tables   []metering.Table
+}
+
+func writeRewritten(path string, m *metering.Module) error {
+	head, err := json.Marshal(initial{m.Info.Memories, m.Info.Tables})
+	if err != nil {
+		return err
+	}
+	return writeAtomic(path, slices.Concat(head, []byte{'\n'}, m.Wasm))
+}
+
+func readRewritten(path string) (*metering.Info, []byte, error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, nil, err
+	}
+	head, wasm, _ := bytes.Cut(data, []byte{'\n'})
+	var in initial
+	if err := json.Unmarshal(head, &in); err != nil {
+		return nil, nil, err
+	}
+	return &metering.Info{Memories: in.Memories, Tables: in.Tables}, wasm, nil
 }
 
 // rewritten meters a module, or says why it can never run.
@@ -197,11 +228,7 @@ func (c *moduleCache) rewritten(raw []byte) (*metering.Module, error) {
 }
 
 // load compiles rewritten wasm in rt, from its disk cache when it has it.
-func (c *moduleCache) load(ctx context.Context, rt wazero.Runtime, wasm []byte) (*module, error) {
-	info, err := metering.Inspect(wasm)
-	if err != nil {
-		return nil, &badModuleError{err}
-	}
+func (c *moduleCache) load(ctx context.Context, rt wazero.Runtime, info *metering.Info, wasm []byte) (*module, error) {
 	compiled, err := rt.CompileModule(ctx, wasm)
 	if err != nil {
 		return nil, &badModuleError{fmt.Errorf("the module does not compile: %w", err)}
@@ -211,12 +238,12 @@ func (c *moduleCache) load(ctx context.Context, rt wazero.Runtime, wasm []byte) 
 
 // loadFresh compiles without the disk cache: when its files are damaged in a
 // way wazero refuses, or when a job asked for it.
-func (c *moduleCache) loadFresh(ctx context.Context, wasm []byte, first error) (*module, error) {
+func (c *moduleCache) loadFresh(ctx context.Context, info *metering.Info, wasm []byte, first error) (*module, error) {
 	rt, err := c.fresh(ctx)
 	if err != nil {
 		return nil, errors.Join(first, err)
 	}
-	m, err := c.load(ctx, rt, wasm)
+	m, err := c.load(ctx, rt, info, wasm)
 	if err != nil {
 		_ = rt.Close(ctx)
 		return nil, err
@@ -226,14 +253,14 @@ func (c *moduleCache) loadFresh(ctx context.Context, wasm []byte, first error) (
 }
 
 // uncached compiles a module for one job alone ("cache": false).
-func (c *moduleCache) uncached(ctx context.Context, bytes source) (*module, error) {
+func (c *moduleCache) uncached(ctx context.Context, read source) (*module, error) {
 	select {
 	case c.turns <- struct{}{}:
 		defer func() { <-c.turns }()
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)
 	}
-	raw, err := bytes(ctx)
+	raw, err := read(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -241,7 +268,7 @@ func (c *moduleCache) uncached(ctx context.Context, bytes source) (*module, erro
 	if err != nil {
 		return nil, err
 	}
-	m, err := c.loadFresh(ctx, rewritten.Wasm, nil)
+	m, err := c.loadFresh(ctx, rewritten.Info, rewritten.Wasm, nil)
 	if err == nil {
 		m.refs = 1
 	}

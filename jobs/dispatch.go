@@ -23,7 +23,12 @@ type queue struct {
 	weight int
 	credit int
 	hot    bool // may have jobs
+	rung   bool // a submitter said so a moment ago
 }
+
+// lingerRung is how long a queue that was rung is waited for: the server tells
+// the submitter that a job is stored a little before its consumers see it.
+const lingerRung = 5 * time.Millisecond
 
 // dispatch is the one goroutine that pulls. It takes free slots first and
 // then asks for as many jobs, so that no job waits in a worker that cannot
@@ -91,7 +96,7 @@ func (w *Worker) dispatch(ctx, work context.Context, ready func()) error {
 					refresh()
 				}
 				if q := queues[name]; q != nil {
-					q.hot = true
+					q.hot, q.rung = true, true
 				}
 				select {
 				case name = <-w.woken:
@@ -149,7 +154,12 @@ func (w *Worker) round(work context.Context, pull *puller, order []*queue, slots
 				q.credit = q.weight
 			}
 			n := min(slots-used, q.credit)
-			got, err := pull.fetch(StreamJobs, q.name, n, requestTimeout, start)
+			linger := time.Duration(0)
+			if q.rung && used == 0 {
+				linger = lingerRung
+			}
+			q.rung = false
+			got, err := pull.fetch(StreamJobs, q.name, n, linger, start)
 			used += got
 			asked = true
 			if errors.Is(err, nats.ErrNoResponders) {

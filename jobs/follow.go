@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -49,11 +52,17 @@ func (c *Client) queued(ctx context.Context, id string) (*Job, error) {
 
 // Waiter follows jobs to their end. Workers announce finished records on core
 // NATS; because such a message may be lost, what stays silent is looked up.
+//
+// One goroutine calls Next; others may call Expect and Left meanwhile, so that
+// results are taken while jobs are still being submitted.
 type Waiter struct {
-	c       *Client
-	sub     *nats.Subscription
+	c     *Client
+	sub   *nats.Subscription
+	found []*Record
+
+	mu      sync.Mutex
 	pending map[string]bool
-	found   []*Record
+
 	look    time.Time // next look-up of pending records
 	every   time.Duration
 }
@@ -87,14 +96,37 @@ func orStar(s string) string {
 func (w *Waiter) Close() { _ = w.sub.Unsubscribe() }
 
 // Expect adds a job to wait for.
-func (w *Waiter) Expect(id string) { w.pending[id] = true }
+func (w *Waiter) Expect(id string) {
+	w.mu.Lock()
+	w.pending[id] = true
+	w.mu.Unlock()
+}
+
+// take strikes a job off the expected ones; false if it was not expected.
+func (w *Waiter) take(id string) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	expected := w.pending[id]
+	delete(w.pending, id)
+	return expected
+}
+
+func (w *Waiter) expects(id string) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.pending[id]
+}
 
 // LookNow makes the next call of Next look records up at once: for jobs that
 // may have ended before the waiter was made.
 func (w *Waiter) LookNow() { w.look = time.Now() }
 
 // Left is how many expected jobs have not ended.
-func (w *Waiter) Left() int { return len(w.pending) }
+func (w *Waiter) Left() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.pending)
+}
 
 // Next gives the record of an expected job that has ended, each once. It
 // blocks until there is one or ctx ends.
@@ -128,14 +160,14 @@ func (w *Waiter) Next(ctx context.Context) (*Record, error) {
 		}
 		w.look = time.Now().Add(w.every)
 		id := m.Subject[strings.LastIndexByte(m.Subject, '.')+1:]
-		if !w.pending[id] {
+		if !w.expects(id) {
 			continue
 		}
 		r, err := decodeRecord(m.Data)
 		if err != nil || r.State != Done || r.ID != id {
 			continue // not what a worker sends; the record itself will tell
 		}
-		delete(w.pending, id)
+		w.take(id)
 		return r, nil
 	}
 }
@@ -143,10 +175,17 @@ func (w *Waiter) Next(ctx context.Context) (*Record, error) {
 // reconcile looks up what is still expected: key by key when little is, in
 // one pass over the tenant's records otherwise.
 func (w *Waiter) reconcile(ctx context.Context) error {
-	if len(w.pending) > 256 {
+	w.mu.Lock()
+	var ids []string
+	many := len(w.pending) > 256
+	if !many {
+		ids = slices.Collect(maps.Keys(w.pending))
+	}
+	w.mu.Unlock()
+	if many {
 		return w.scan(ctx)
 	}
-	for id := range w.pending {
+	for _, id := range ids {
 		entry, err := w.c.status.Get(ctx, recordKey(w.c.tenant, id))
 		switch {
 		case errors.Is(err, jetstream.ErrKeyNotFound):
@@ -172,8 +211,7 @@ func (w *Waiter) scan(ctx context.Context) error {
 			}
 			return nil
 		}
-		if r.State == Done && w.pending[r.ID] {
-			delete(w.pending, r.ID)
+		if r.State == Done && w.take(r.ID) {
 			w.found = append(w.found, r)
 		}
 	}
@@ -185,8 +223,7 @@ func (w *Waiter) offer(value []byte) error {
 	if err != nil {
 		return err
 	}
-	if r.State == Done {
-		delete(w.pending, r.ID)
+	if r.State == Done && w.take(r.ID) {
 		w.found = append(w.found, r)
 	}
 	return nil

@@ -41,16 +41,21 @@ func (p *puller) close() { _ = p.sub.Unsubscribe() }
 
 // fetch asks one consumer for at most n messages that are there now and calls
 // each for every one as it comes. It returns how many came; fewer than n
-// means that the consumer has no more to give at the moment.
-func (p *puller) fetch(stream, consumer string, n int, wait time.Duration, each func(*nats.Msg)) (int, error) {
+// means that the consumer has no more to give at the moment. With linger, an
+// empty consumer may take so long before it says so.
+func (p *puller) fetch(stream, consumer string, n int, linger time.Duration, each func(*nats.Msg)) (int, error) {
 	p.drain()
 	p.serial++
 	reply := p.prefix + "." + strconv.FormatUint(p.serial, 36)
-	req := append(strconv.AppendInt([]byte(`{"batch":`), int64(n), 10), `,"no_wait":true}`...)
+	req := append(strconv.AppendInt([]byte(`{"batch":`), int64(n), 10), `,"no_wait":true`...)
+	if linger > 0 {
+		req = strconv.AppendInt(append(req, `,"expires":`...), int64(linger), 10)
+	}
+	req = append(req, '}')
 	if err := p.nc.PublishRequest("$JS.API.CONSUMER.MSG.NEXT."+stream+"."+consumer, reply, req); err != nil {
 		return 0, fmt.Errorf("ask for jobs: %w", err)
 	}
-	timer := time.NewTimer(wait)
+	timer := time.NewTimer(requestTimeout + linger)
 	defer timer.Stop()
 	got := 0
 	for got < n {

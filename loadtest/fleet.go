@@ -1,0 +1,237 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"boxfleet/artifacts"
+	"boxfleet/internal/fleet"
+	"boxfleet/jobs"
+)
+
+// target is the fleet under load, started by us or not.
+type target struct {
+	fc     *fleet.Context
+	nc     *nats.Conn
+	client *jobs.Client
+	store  *artifacts.Store
+	tool   jobs.Tool
+
+	worker *exec.Cmd // nil when the fleet is not ours
+	pid    int
+	tmp    string
+}
+
+func openFleet(ctx context.Context, o options, stderr io.Writer) (t *target, err error) {
+	t = &target{}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, t.close())
+		}
+	}()
+	if o.context != "" {
+		if t.fc, err = fleet.Load(o.context); err != nil {
+			return t, err
+		}
+	} else if err := t.start(ctx, o, stderr); err != nil {
+		return t, err
+	}
+	conn := t.fc.Conn("boxfleet loadtest")
+	conn.Wait = 10 * time.Second
+	nc, js, err := jobs.Connect(ctx, conn)
+	if err != nil {
+		return t, err
+	}
+	t.nc = nc
+	if t.client, err = jobs.NewClient(ctx, nc, js, t.fc.Tenant); err != nil {
+		return t, err
+	}
+	t.store, err = artifacts.Open(t.fc.Store())
+	return t, err
+}
+
+// start runs `worker dev` from the directory this program is in.
+func (t *target) start(ctx context.Context, o options, stderr io.Writer) error {
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	dir := o.data
+	if dir == "" {
+		if dir, err = os.MkdirTemp("", "boxfleet-loadtest-"); err != nil {
+			return err
+		}
+		t.tmp = dir
+	}
+	ready := filepath.Join(dir, "ready.json")
+	_ = os.Remove(ready)
+	args := []string{"dev", "--data", dir, "--ready-file", ready, "--no-current", "--log-level", "warn"}
+	if o.slots > 0 {
+		args = append(args, "--slots", strconv.Itoa(o.slots))
+	}
+	if o.syncAlways {
+		args = append(args, "--sync-always")
+	}
+	t.worker = exec.Command(filepath.Join(filepath.Dir(self), "worker"), args...)
+	t.worker.Stderr = stderr
+	// The fleet goes with us, whatever happens to us.
+	t.worker.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
+	if err := t.worker.Start(); err != nil {
+		t.worker = nil
+		return fmt.Errorf("start a fleet: %w; run `make build` first", err)
+	}
+	t.pid = t.worker.Process.Pid
+	deadline := time.Now().Add(60 * time.Second)
+	for {
+		if _, err := os.Stat(ready); err == nil {
+			break
+		}
+		if time.Now().After(deadline) {
+			return errors.New("the fleet did not come up within 60s")
+		}
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+	t.fc, err = fleet.Load(dir)
+	return err
+}
+
+func (t *target) close() error {
+	if t.nc != nil {
+		t.nc.Close()
+	}
+	if t.store != nil {
+		t.store.Close()
+	}
+	var errs []error
+	if t.worker != nil {
+		errs = append(errs, t.worker.Process.Signal(syscall.SIGTERM), t.worker.Wait())
+	}
+	if t.tmp != "" {
+		errs = append(errs, os.RemoveAll(t.tmp))
+	}
+	return errors.Join(errs...)
+}
+
+// noopModule is a command that returns at once:
+// (module (memory 1) (export "memory" (memory 0)) (func (export "_start")))
+var noopModule = []byte("\x00asm\x01\x00\x00\x00" +
+	"\x01\x04\x01\x60\x00\x00" +
+	"\x03\x02\x01\x00" +
+	"\x05\x03\x01\x00\x01" +
+	"\x07\x13\x02\x06memory\x02\x00\x06_start\x00\x00" +
+	"\x0a\x04\x01\x02\x00\x0b")
+
+// padded is the no-op with a passive data segment of n bytes: the size of a
+// small tool without its work.
+func padded(n int) []byte {
+	leb := func(v int) []byte {
+		var b []byte
+		for ; v >= 0x80; v >>= 7 {
+			b = append(b, byte(v)|0x80)
+		}
+		return append(b, byte(v))
+	}
+	seg := append([]byte{1, 1}, leb(n)...)
+	seg = append(seg, bytes.Repeat([]byte("boxfleet"), n/8+1)[:n]...)
+	code := bytes.Index(noopModule, []byte("\x0a\x04\x01\x02"))
+	out := append([]byte{}, noopModule[:code]...)
+	out = append(out, 12, 1, 1) // data count
+	out = append(out, noopModule[code:]...)
+	out = append(append(out, 11), leb(len(seg))...)
+	return append(out, seg...)
+}
+
+// push stores the module and pins it.
+func (t *target) push(ctx context.Context, tool string) error {
+	var wasm []byte
+	switch tool {
+	case "noop":
+		wasm = noopModule
+	case "c250k":
+		wasm = padded(250 << 10)
+	default:
+		var err error
+		if wasm, err = os.ReadFile(tool); err != nil {
+			return fmt.Errorf("read the module: %w", err)
+		}
+	}
+	d, err := t.store.PutBlobBytes(ctx, wasm)
+	if err != nil {
+		return err
+	}
+	t.tool = jobs.Tool{Name: strings.TrimSuffix(filepath.Base(tool), ".wasm"), Version: "0", Digest: d, Size: int64(len(wasm))}
+	return nil
+}
+
+// usage is what the worker's process used so far.
+type processUsage struct {
+	CPU      time.Duration
+	Resident int64
+	FDs      int
+}
+
+// usage reads /proc; zero when the fleet is not ours.
+func (t *target) usage() (u processUsage) {
+	if t.pid == 0 {
+		return u
+	}
+	proc := "/proc/" + strconv.Itoa(t.pid)
+	if data, err := os.ReadFile(proc + "/stat"); err == nil {
+		f := strings.Fields(string(data[bytes.LastIndexByte(data, ')')+2:]))
+		user, _ := strconv.ParseInt(f[11], 10, 64)
+		sys, _ := strconv.ParseInt(f[12], 10, 64)
+		u.CPU = time.Duration(user+sys) * 10 * time.Millisecond // clock ticks of 10 ms
+	}
+	if data, err := os.ReadFile(proc + "/status"); err == nil {
+		for line := range strings.Lines(string(data)) {
+			if f := strings.Fields(line); len(f) >= 2 && f[0] == "VmRSS:" {
+				kb, _ := strconv.ParseInt(f[1], 10, 64)
+				u.Resident = kb << 10
+			}
+		}
+	}
+	if fds, err := os.ReadDir(proc + "/fd"); err == nil {
+		u.FDs = len(fds)
+	}
+	return u
+}
+
+// cpuProfile fetches a profile of the worker while the load runs.
+func (t *target) cpuProfile(ctx context.Context, file string, d time.Duration) error {
+	url := fmt.Sprintf("%s/debug/pprof/profile?seconds=%d", t.fc.HTTP, max(1, int(d.Seconds())))
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return err
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return fmt.Errorf("profile the worker: %s", resp.Status)
+	}
+	f, err := os.Create(file)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(f, resp.Body)
+	return errors.Join(err, f.Close())
+}
