@@ -58,13 +58,12 @@ func (c *Client) queued(ctx context.Context, id string) (*Job, error) {
 type Waiter struct {
 	c     *Client
 	sub   *nats.Subscription
-	found []*Record
+	look  time.Time // next look-up of pending records
+	every time.Duration
 
 	mu      sync.Mutex
 	pending map[string]bool
-
-	look    time.Time // next look-up of pending records
-	every   time.Duration
+	found   []*Record // looked up, to be given by Next
 }
 
 // reconcileEvery is how often a waiter looks up records that stay silent.
@@ -102,13 +101,27 @@ func (w *Waiter) Expect(id string) {
 	w.mu.Unlock()
 }
 
-// take strikes a job off the expected ones; false if it was not expected.
-func (w *Waiter) take(id string) bool {
+// find moves an ended job from the expected ones to those that Next gives.
+func (w *Waiter) find(r *Record) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	expected := w.pending[id]
-	delete(w.pending, id)
-	return expected
+	if w.pending[r.ID] {
+		delete(w.pending, r.ID)
+		w.found = append(w.found, r)
+	}
+}
+
+// pop gives a job that was found, or nil.
+func (w *Waiter) pop() *Record {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	n := len(w.found)
+	if n == 0 {
+		return nil
+	}
+	r := w.found[n-1]
+	w.found = w.found[:n-1]
+	return r
 }
 
 func (w *Waiter) expects(id string) bool {
@@ -121,20 +134,18 @@ func (w *Waiter) expects(id string) bool {
 // may have ended before the waiter was made.
 func (w *Waiter) LookNow() { w.look = time.Now() }
 
-// Left is how many expected jobs have not ended.
+// Left is how many expected jobs Next has not given yet.
 func (w *Waiter) Left() int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return len(w.pending)
+	return len(w.pending) + len(w.found)
 }
 
 // Next gives the record of an expected job that has ended, each once. It
 // blocks until there is one or ctx ends.
 func (w *Waiter) Next(ctx context.Context) (*Record, error) {
 	for {
-		if n := len(w.found); n > 0 {
-			r := w.found[n-1]
-			w.found = w.found[:n-1]
+		if r := w.pop(); r != nil {
 			return r, nil
 		}
 		if err := ctx.Err(); err != nil {
@@ -167,7 +178,9 @@ func (w *Waiter) Next(ctx context.Context) (*Record, error) {
 		if err != nil || r.State != Done || r.ID != id {
 			continue // not what a worker sends; the record itself will tell
 		}
-		w.take(id)
+		w.mu.Lock()
+		delete(w.pending, id)
+		w.mu.Unlock()
 		return r, nil
 	}
 }
@@ -211,8 +224,8 @@ func (w *Waiter) scan(ctx context.Context) error {
 			}
 			return nil
 		}
-		if r.State == Done && w.take(r.ID) {
-			w.found = append(w.found, r)
+		if r.State == Done {
+			w.find(r)
 		}
 	}
 	return nil
@@ -223,8 +236,8 @@ func (w *Waiter) offer(value []byte) error {
 	if err != nil {
 		return err
 	}
-	if r.State == Done && w.take(r.ID) {
-		w.found = append(w.found, r)
+	if r.State == Done {
+		w.find(r)
 	}
 	return nil
 }
