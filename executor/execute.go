@@ -110,7 +110,7 @@ func (r *run) admit(ctx context.Context) (err error) {
 	if err := r.e.checkAccess(job); err != nil {
 		return err
 	}
-	if r.net, err = r.e.newNetwork(job, r.grant); err != nil {
+	if r.net, err = r.e.newNetwork(job); err != nil {
 		return err
 	}
 	need := int64(r.grant.Memory)
@@ -212,7 +212,8 @@ func (r *run) execute(ctx context.Context) error {
 		return &refusal{jobs.Invalid, err}
 	}
 	defer func() { _ = sys.Close() }()
-	gctx := r.net.context(sys.Context(m.Context(guestContext{ctx})), m)
+	gctx := r.openNetwork(sys.Context(m.Context(guestContext{ctx})), m)
+	defer r.net.close()
 
 	_, end := r.a.Begin(ctx, jobs.PhaseInstantiate)
 	var inst api.Module

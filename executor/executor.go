@@ -89,9 +89,6 @@ func newRuntime(ctx context.Context, cfg wazero.RuntimeConfig) (wazero.Runtime, 
 	if err == nil {
 		err = wasip1.Register(ctx, rt)
 	}
-	if err == nil {
-		err = registerNetwork(ctx, rt)
-	}
 	if err != nil {
 		_ = rt.Close(ctx)
 		return nil, fmt.Errorf("set up the wasm runtime: %w", err)

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"boxfleet/executor/meter"
+	"boxfleet/executor/wasihttp"
 	"boxfleet/jobs"
 	"boxfleet/limits"
 )
@@ -50,6 +51,11 @@ func (r *run) judge(o meter.Outcome, m *meter.Meter) {
 func (r *run) judgeHost(o meter.Outcome) {
 	if over, ok := errors.AsType[*outputLimitError](o.Err); ok {
 		r.res.Outcome, r.res.Error = jobs.OutputLimit, over.Error()
+		return
+	}
+	if trap, ok := errors.AsType[*wasihttp.TrapError](o.Err); ok {
+		r.res.Outcome, r.res.Error = jobs.Trapped, "the tool trapped: "+trap.Error()
+		r.res.Trap = &jobs.Trap{Kind: "component model", Functions: o.Stack}
 		return
 	}
 	// A host function that broke, or an error nobody expects: it ends this job

@@ -18,6 +18,7 @@ import (
 	"github.com/tetratelabs/wazero"
 
 	"boxfleet/artifacts"
+	"boxfleet/executor/wasihttp"
 	"boxfleet/limits/metering"
 )
 
@@ -26,6 +27,7 @@ type module struct {
 	compiled wazero.CompiledModule
 	info     *metering.Info
 	weight   int64
+	network  bool // it imports wasi:http or what belongs to it
 
 	refs int           // guarded by moduleCache.mu
 	elem *list.Element // in the LRU list; nil once evicted
@@ -233,7 +235,20 @@ func (c *moduleCache) load(ctx context.Context, rt wazero.Runtime, info *meterin
 	if err != nil {
 		return nil, &badModuleError{fmt.Errorf("the module does not compile: %w", err)}
 	}
-	return &module{compiled: compiled, info: info, weight: 3 * int64(len(wasm))}, nil
+	m := &module{compiled: compiled, info: info, weight: 3 * int64(len(wasm))}
+	var needs []string
+	for _, f := range compiled.ImportedFunctions() {
+		from, _, _ := f.Import()
+		if wasihttp.Supported(from) && !slices.Contains(needs, from) {
+			needs = append(needs, from)
+		}
+	}
+	if m.network = len(needs) > 0; m.network {
+		if err := wasihttp.Register(ctx, rt, needs); err != nil {
+			return nil, errors.Join(fmt.Errorf("set up the network's host modules: %w", err), compiled.Close(ctx))
+		}
+	}
+	return m, nil
 }
 
 // loadFresh compiles without the disk cache: when its files are damaged in a

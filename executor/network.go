@@ -2,25 +2,70 @@ package executor
 
 import (
 	"context"
-
-	"github.com/tetratelabs/wazero"
+	"time"
 
 	"boxfleet/executor/meter"
+	"boxfleet/executor/outbound"
+	"boxfleet/executor/wasihttp"
+	"boxfleet/executor/wasip1"
 	"boxfleet/jobs"
-	"boxfleet/limits"
+	"boxfleet/limits/netpolicy"
 )
 
-// network is a run's way out; nil when the job may reach nothing.
-type network struct{}
-
-func registerNetwork(context.Context, wazero.Runtime) error { return nil }
-
-func (e *Executor) newNetwork(job *jobs.Job, g limits.Grant) (*network, error) {
-	if len(job.Options.AllowedOutboundHosts) > 0 {
-		return nil, refuse(jobs.Invalid, "allowed_outbound_hosts: this worker does not enforce it yet")
-	}
-	return nil, nil
+// network is a run's way out. It has a host only when the module imports one;
+// without an allowed host everything it asks for is denied, before any name is
+// resolved.
+type network struct {
+	policy *netpolicy.Policy
+	host   *wasihttp.Host
 }
 
-func (n *network) context(ctx context.Context, _ *meter.Meter) context.Context { return ctx }
-func (n *network) denials() []jobs.Denial                                      { return nil }
+// newNetwork reads the job's rules. The operator's own setting is the only
+// thing that lifts the block of private addresses.
+func (e *Executor) newNetwork(job *jobs.Job) (*network, error) {
+	o := &job.Options
+	if len(o.AllowedOutboundHosts) == 0 {
+		return &network{}, nil
+	}
+	policy, err := netpolicy.Parse(o.AllowedOutboundHosts, o.BlockURL, o.BlockNetworks)
+	if err != nil {
+		return nil, &refusal{jobs.Invalid, err}
+	}
+	return &network{policy: policy.WithOptions(netpolicy.Options{AllowPrivate: e.cfg.AllowPrivateNetworks})}, nil
+}
+
+// open makes the host for a module that imports one, and puts it into the
+// guest's context.
+func (r *run) openNetwork(ctx context.Context, m *meter.Meter) context.Context {
+	if !r.mod.network {
+		return ctx
+	}
+	cfg := wasihttp.Config{Policy: r.net.policy, Limits: outbound.DefaultLimits(), Interrupter: m}
+	cfg.Limits.Requests, cfg.Limits.Bytes = int64(r.grant.OutboundRequests), int64(r.grant.OutboundBytes)
+	if r.a.Job.Options.Deterministic {
+		clock := wasip1.FixedClock(deterministicTime)
+		cfg.Wall = func() time.Time { return time.Unix(0, int64(clock.Wall())).UTC() }
+		cfg.Monotonic = clock.Monotonic
+		cfg.Rand = wasip1.SeededRand(deterministicSeed)
+	}
+	r.net.host = wasihttp.New(cfg)
+	return r.net.host.Context(ctx)
+}
+
+func (n *network) close() {
+	if n.host != nil {
+		n.host.Close()
+	}
+}
+
+// denials lists what the guest asked for and did not get.
+func (n *network) denials() []jobs.Denial {
+	if n.host == nil {
+		return nil
+	}
+	var out []jobs.Denial
+	for _, d := range n.host.Denials() {
+		out = append(out, jobs.Denial{What: "network", Target: d.Target, Rule: d.Rule + ": " + d.Reason, Count: d.Count})
+	}
+	return out
+}
