@@ -76,19 +76,19 @@ func (s *Store) GetBlob(ctx context.Context, d Digest, limit int64, w io.Writer)
 		return 0, err
 	}
 	defer body.Close()
-	return s.copyVerified(d, obj.Size, w, body)
+	return s.copyVerified(ctx, d, obj.Size, w, body)
 }
 
 // copyVerified copies the body of blob d, of the length that the store
 // announced, to w.
-func (s *Store) copyVerified(d Digest, size int64, w io.Writer, body io.Reader) (int64, error) {
+func (s *Store) copyVerified(ctx context.Context, d Digest, size int64, w io.Writer, body io.Reader) (int64, error) {
 	v := &verifier{hash: sha256.New()}
-	n, err := s.copyBody(s.cfg.Bucket, d.Key(), io.MultiWriter(w, v), body)
+	n, err := s.copyBody(ctx, s.cfg.Bucket, d.Key(), io.MultiWriter(w, v), body)
 	if err != nil {
 		return n, err
 	}
 	if n != size {
-		return n, s.fail("get", s.cfg.Bucket, d.Key(), fmt.Errorf("%d of %d bytes arrived: %w", n, size, io.ErrUnexpectedEOF))
+		return n, s.fail(ctx, "get", s.cfg.Bucket, d.Key(), fmt.Errorf("%d of %d bytes arrived: %w", n, size, io.ErrUnexpectedEOF))
 	}
 	if err := v.check(d, n); err != nil {
 		return n, &Error{Op: "get", Bucket: s.cfg.Bucket, Key: d.Key(), Kind: ErrDigestMismatch, Err: err}

@@ -89,7 +89,7 @@ func (c *Cache) fetchBlob(ctx context.Context, s *Store, d Digest, limit int64) 
 		if err := c.reserve(size); err != nil {
 			return fmt.Errorf("cache %s: %w", d, err)
 		}
-		id, err := c.writeBlob(s, d, size, body)
+		id, err := c.writeBlob(ctx, s, d, size, body)
 		if err != nil {
 			c.unreserve(size)
 			return diskError("cache", string(d), err)
@@ -109,13 +109,13 @@ func (c *Cache) fetchBlob(ctx context.Context, s *Store, d Digest, limit int64) 
 
 // writeBlob writes the body beside and renames it into its place when it is
 // known to be right.
-func (c *Cache) writeBlob(s *Store, d Digest, size int64, body io.Reader) (identity, error) {
+func (c *Cache) writeBlob(ctx context.Context, s *Store, d Digest, size int64, body io.Reader) (identity, error) {
 	tmp, err := os.CreateTemp(filepath.Join(c.dir, "tmp"), "blob-*")
 	if err != nil {
 		return identity{}, err
 	}
 	defer os.Remove(tmp.Name())
-	_, err = s.copyVerified(d, size, tmp, body)
+	_, err = s.copyVerified(ctx, d, size, tmp, body)
 	if err := errors.Join(err, tmp.Chmod(0o444), tmp.Close()); err != nil {
 		return identity{}, err
 	}

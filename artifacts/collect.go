@@ -66,7 +66,7 @@ func Collect(ctx context.Context, req CollectRequest) (Output, error) {
 
 	w := &walker{root: root, out: &out, count: tally{limits: req.Limits.WithDefaults()}}
 	if err := w.walk(ctx, "."); err != nil {
-		return out, fmt.Errorf("collect %s: %w", req.Guest, err)
+		return out, fmt.Errorf("collect %s: %w", cmp.Or(req.Guest, req.Dir), err)
 	}
 	slices.SortFunc(out.Files, func(a, b OutputFile) int { return cmp.Compare(a.Path, b.Path) })
 
@@ -79,7 +79,7 @@ func Collect(ctx context.Context, req CollectRequest) (Output, error) {
 		})
 	}
 	if err := g.Wait(); err != nil {
-		return out, fmt.Errorf("collect %s: %w", req.Guest, err)
+		return out, fmt.Errorf("collect %s: %w", cmp.Or(req.Guest, req.Dir), err)
 	}
 	out.dropUnchanged(req.Baseline)
 	return out, nil

@@ -20,5 +20,5 @@ func (s *Store) Copy(ctx context.Context, srcBucket, srcKey, dstBucket, dstKey s
 	_, err := s.core.Client.CopyObject(ctx,
 		minio.CopyDestOptions{Bucket: dstBucket, Object: dstKey},
 		minio.CopySrcOptions{Bucket: srcBucket, Object: srcKey})
-	return s.fail("copy", srcBucket, srcKey, err)
+	return s.fail(ctx, "copy", srcBucket, srcKey, err)
 }

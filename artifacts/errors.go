@@ -4,9 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
-	"net"
 	"net/http"
 	"syscall"
 
@@ -101,8 +99,9 @@ func (e *Error) Is(target error) bool { return target == e.Kind }
 func (e *Error) Unwrap() error { return e.Err }
 
 // fail classifies err, which the store's client or the network returned, and
-// says what was being done to which object.
-func (s *Store) fail(op, bucket, key string, err error) error {
+// says what was being done to which object. When ctx has ended, that is the
+// reason, whatever err says.
+func (s *Store) fail(ctx context.Context, op, bucket, key string, err error) error {
 	if err == nil {
 		return nil
 	}
@@ -111,8 +110,9 @@ func (s *Store) fail(op, bucket, key string, err error) error {
 		return err
 	}
 	e := &Error{Op: op, Bucket: bucket, Key: key, Kind: ErrUnavailable, Err: err}
-	if ctxErr := contextError(err); ctxErr != nil {
-		return fmt.Errorf("%s s3://%s/%s: %w", op, bucket, key, err)
+	// Asked of ctx and not of err: a network's timeout looks like a deadline too.
+	if ctx.Err() != nil {
+		return fmt.Errorf("%s s3://%s/%s: %w", op, bucket, key, context.Cause(ctx))
 	}
 	var r minio.ErrorResponse
 	if !errors.As(err, &r) {
@@ -130,7 +130,7 @@ func (s *Store) fail(op, bucket, key string, err error) error {
 		e.operators = bucket == s.cfg.Bucket
 	case "PreconditionFailed", "BucketAlreadyOwnedByYou", "BucketAlreadyExists":
 		e.Kind = ErrExists
-	case "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken",
+	case "InvalidAccessKeyId", "XAdminUserNotFound", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken",
 		"RequestTimeTooSkewed", "AuthorizationHeaderMalformed", "InvalidRegion":
 		e.Kind = ErrCredentials
 	case "AccessDenied", "AllAccessDisabled", "AccountProblem":
@@ -156,20 +156,6 @@ func (s *Store) fail(op, bucket, key string, err error) error {
 	return e
 }
 
-// contextError returns the context's error that err stems from, if any. A
-// timeout of the network also satisfies context.DeadlineExceeded but is the
-// storage's failure, not the caller's wish.
-func contextError(err error) error {
-	var ne net.Error
-	switch {
-	case errors.Is(err, context.Canceled):
-		return context.Canceled
-	case errors.Is(err, context.DeadlineExceeded) && !(errors.As(err, &ne) && ne.Timeout() && ne != context.DeadlineExceeded): //nolint:errorlint // identity is meant
-		return context.DeadlineExceeded
-	}
-	return nil
-}
-
 // diskKind maps an error of the file system to a kind, nil when it is none.
 func diskKind(err error) error {
 	switch {
@@ -193,9 +179,4 @@ func diskError(op, path string, err error) error {
 	default:
 		return fmt.Errorf("%s %s: %w", op, path, err)
 	}
-}
-
-// truncated reports whether err says that a body ended before its length.
-func truncated(err error) bool {
-	return errors.Is(err, io.ErrUnexpectedEOF)
 }

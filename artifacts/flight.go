@@ -40,6 +40,16 @@ func (c *Cache) get(ctx context.Context, key entryKey, limit int64, load func(ct
 			return e, true, nil
 		}
 		f := c.flights[key]
+		if f != nil && f.waiters == 0 {
+			// Given up by all who waited, but not yet ended: not ours to join.
+			c.mu.Unlock()
+			select {
+			case <-f.done:
+				continue
+			case <-ctx.Done():
+				return nil, false, fmt.Errorf("wait for the cache: %w", context.Cause(ctx))
+			}
+		}
 		joined := f != nil
 		if joined {
 			f.waiters++

@@ -63,7 +63,7 @@ func (s *Store) Get(ctx context.Context, bucket, key string, limit int64) ([]byt
 	defer body.Close()
 	buf := make([]byte, obj.Size)
 	if _, err := io.ReadFull(body, buf); err != nil {
-		return nil, s.fail("get", s.bucket(bucket), key, bodyError(err))
+		return nil, s.fail(ctx, "get", s.bucket(bucket), key, bodyError(err))
 	}
 	return buf, nil
 }
@@ -76,16 +76,16 @@ func (s *Store) GetTo(ctx context.Context, bucket, key string, limit int64, w io
 		return 0, err
 	}
 	defer body.Close()
-	n, err := s.copyBody(s.bucket(bucket), key, w, body)
+	n, err := s.copyBody(ctx, s.bucket(bucket), key, w, body)
 	if err == nil && n != obj.Size {
-		err = s.fail("get", s.bucket(bucket), key, fmt.Errorf("%d of %d bytes arrived: %w", n, obj.Size, io.ErrUnexpectedEOF))
+		err = s.fail(ctx, "get", s.bucket(bucket), key, fmt.Errorf("%d of %d bytes arrived: %w", n, obj.Size, io.ErrUnexpectedEOF))
 	}
 	return n, err
 }
 
 // copyBody copies a response's body to w and tells the store's failures from
 // those of w.
-func (s *Store) copyBody(bucket, key string, w io.Writer, body io.Reader) (int64, error) {
+func (s *Store) copyBody(ctx context.Context, bucket, key string, w io.Writer, body io.Reader) (int64, error) {
 	ew := &errWriter{w: w}
 	n, err := io.Copy(ew, body)
 	switch {
@@ -94,7 +94,7 @@ func (s *Store) copyBody(bucket, key string, w io.Writer, body io.Reader) (int64
 	case ew.err != nil:
 		return n, ew.err
 	default:
-		return n, s.fail("get", bucket, key, bodyError(err))
+		return n, s.fail(ctx, "get", bucket, key, bodyError(err))
 	}
 }
 
@@ -127,7 +127,7 @@ func (s *Store) open(ctx context.Context, bucket, key string, limit int64) (io.R
 	}
 	body, info, _, err := s.core.GetObject(ctx, bucket, key, minio.GetObjectOptions{})
 	if err != nil {
-		return nil, Object{}, s.fail("get", bucket, key, err)
+		return nil, Object{}, s.fail(ctx, "get", bucket, key, err)
 	}
 	if info.Size > limit {
 		body.Close()
@@ -135,7 +135,7 @@ func (s *Store) open(ctx context.Context, bucket, key string, limit int64) (io.R
 	}
 	if info.Size < 0 {
 		body.Close()
-		return nil, Object{}, s.fail("get", bucket, key, errors.New("the response has no length"))
+		return nil, Object{}, s.fail(ctx, "get", bucket, key, errors.New("the response has no length"))
 	}
 	return body, object(info, key), nil
 }
@@ -163,7 +163,7 @@ func (s *Store) Stat(ctx context.Context, bucket, key string) (Object, error) {
 			}
 		}
 	}
-	return Object{}, s.fail("stat", bucket, key, err)
+	return Object{}, s.fail(ctx, "stat", bucket, key, err)
 }
 
 func object(info minio.ObjectInfo, key string) Object {
@@ -178,7 +178,7 @@ func (s *Store) List(ctx context.Context, bucket, prefix string) iter.Seq2[Objec
 		noOwner := false
 		for info := range s.core.ListObjectsIter(ctx, bucket, minio.ListObjectsOptions{Prefix: prefix, Recursive: true, FetchOwner: &noOwner}) {
 			if info.Err != nil {
-				yield(Object{}, s.fail("list", bucket, prefix, info.Err))
+				yield(Object{}, s.fail(ctx, "list", bucket, prefix, info.Err))
 				return
 			}
 			if !yield(object(info, info.Key), nil) {
@@ -198,7 +198,7 @@ func (s *Store) Delete(ctx context.Context, bucket, key string) error {
 	if err := checkKey(key); err != nil {
 		return err
 	}
-	err := s.fail("delete", bucket, key, s.core.RemoveObject(ctx, bucket, key, minio.RemoveObjectOptions{}))
+	err := s.fail(ctx, "delete", bucket, key, s.core.RemoveObject(ctx, bucket, key, minio.RemoveObjectOptions{}))
 	if errors.Is(err, ErrNotFound) {
 		return nil
 	}
@@ -227,7 +227,7 @@ func (s *Store) DeletePrefix(ctx context.Context, bucket, prefix string) (int, e
 	}
 	results, err := s.core.RemoveObjectsWithIter(ctx, bucket, keys, minio.RemoveObjectsOptions{})
 	if err != nil {
-		return 0, s.fail("delete", bucket, prefix, err)
+		return 0, s.fail(ctx, "delete", bucket, prefix, err)
 	}
 	deleted := 0
 	var errs []error
@@ -236,7 +236,7 @@ func (s *Store) DeletePrefix(ctx context.Context, bucket, prefix string) (int, e
 		case r.Err == nil:
 			deleted++
 		case len(errs) < 10: // enough to see what is wrong
-			errs = append(errs, s.fail("delete", bucket, r.ObjectName, r.Err))
+			errs = append(errs, s.fail(ctx, "delete", bucket, r.ObjectName, r.Err))
 		}
 	}
 	if err := ctx.Err(); err != nil && listErr == nil {

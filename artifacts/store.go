@@ -85,7 +85,7 @@ func (s *Store) Ping(ctx context.Context) error {
 		if o.Err == nil {
 			return nil
 		}
-		err := s.fail("ping", s.cfg.Bucket, "", o.Err)
+		err := s.fail(ctx, "ping", s.cfg.Bucket, "", o.Err)
 		switch {
 		case errors.Is(err, ErrCredentials):
 			return fmt.Errorf("storage at %s refuses the access key %q, its secret or the region %q: %w", s.cfg.Endpoint, s.cfg.AccessKey, s.cfg.Region, err)
@@ -106,7 +106,7 @@ func (s *Store) EnsureBucket(ctx context.Context) error {
 		return nil
 	}
 	err = s.core.MakeBucket(ctx, s.cfg.Bucket, minio.MakeBucketOptions{Region: s.cfg.Region})
-	if err := s.fail("make bucket", s.cfg.Bucket, "", err); err != nil && !errors.Is(err, ErrExists) {
+	if err := s.fail(ctx, "make bucket", s.cfg.Bucket, "", err); err != nil && !errors.Is(err, ErrExists) {
 		return err
 	}
 	return nil

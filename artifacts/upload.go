@@ -34,7 +34,7 @@ func (s *Store) putSigned(ctx context.Context, bucket, key string, r io.ReaderAt
 	opts.DisableContentSha256 = true
 	return s.try(ctx, func() error {
 		_, err := s.puts.PutObject(ctx, bucket, key, io.NewSectionReader(r, 0, size), size, "", sum, opts)
-		return s.fail("put", bucket, key, err)
+		return s.fail(ctx, "put", bucket, key, err)
 	})
 }
 
@@ -46,7 +46,7 @@ func (s *Store) putParts(ctx context.Context, bucket, key string, d Digest, size
 	}
 	upload, err := s.puts.NewMultipartUpload(ctx, bucket, key, minio.PutObjectOptions{})
 	if err != nil {
-		return s.fail("put", bucket, key, err)
+		return s.fail(ctx, "put", bucket, key, err)
 	}
 	defer func() {
 		if err == nil {
@@ -71,7 +71,7 @@ func (s *Store) putParts(ctx context.Context, bucket, key string, d Digest, size
 		err := s.try(ctx, func() error {
 			var err error
 			done, err = s.puts.PutObjectPart(ctx, bucket, key, upload, len(parts)+1, io.NewSectionReader(r, off, n), n, opts)
-			return s.fail("put part", bucket, key, err)
+			return s.fail(ctx, "put part", bucket, key, err)
 		})
 		if err != nil {
 			return err
@@ -82,7 +82,7 @@ func (s *Store) putParts(ctx context.Context, bucket, key string, d Digest, size
 		return fmt.Errorf("put %s: %w: the content changed while it was read: now %s, was %s", key, ErrDigestMismatch, got, d)
 	}
 	_, err = s.puts.CompleteMultipartUpload(ctx, bucket, key, upload, parts, minio.PutObjectOptions{})
-	return s.fail("put", bucket, key, err)
+	return s.fail(ctx, "put", bucket, key, err)
 }
 
 // try calls op until it succeeds, fails for good, or was tried often enough.
