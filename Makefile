@@ -1,0 +1,63 @@
+# boxfleet: `make` alone prints this list.
+
+GO      ?= go
+BIN     := bin
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+LDFLAGS := -s -w -X main.version=$(VERSION)
+
+# The product is built without cgo; the race detector alone needs a C compiler.
+CC_FOUND := $(shell command -v $${CC:-cc} 2>/dev/null || command -v gcc 2>/dev/null || command -v clang 2>/dev/null)
+ifneq ($(CC_FOUND),)
+RACE := -race
+TEST_ENV := CGO_ENABLED=1
+else
+TEST_ENV := CGO_ENABLED=0
+endif
+
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+
+.DEFAULT_GOAL := help
+.PHONY: help build toolbox demo test test-race-note lint bench docs clean
+
+help: ## print this list
+	@awk -F':.*## ' '/^[a-z][a-z-]*:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+build: ## build bin/worker, bin/submit, bin/loadtest and bin/devs3
+	@mkdir -p $(BIN)
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN)/worker ./cmd/worker
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN)/submit ./cmd/submit
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN)/loadtest ./loadtest
+	cd internal/devs3 && CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o ../../$(BIN)/devs3 .
+
+toolbox: ## build the guest tools into toolbox/dist
+	@$(MAKE) --no-print-directory -C toolbox dist
+
+demo: build toolbox ## start a fleet, run real tools on real input, show results and a trace
+	@GO=$(GO) ./scripts/demo.sh
+
+test: build toolbox test-race-note ## run every test against real servers, with the race detector where a C compiler is
+	$(TEST_ENV) $(GO) test $(RACE) -timeout 12m ./...
+	cd internal/devs3 && CGO_ENABLED=0 $(GO) test ./...
+	cd toolbox && CGO_ENABLED=0 $(GO) test ./...
+
+test-race-note:
+ifeq ($(RACE),)
+	@echo "no C compiler found: testing without the race detector"
+endif
+
+lint: ## go vet, staticcheck and the layer guard
+	$(GO) vet ./...
+	cd toolbox && $(GO) vet ./...
+	cd internal/devs3 && $(GO) vet ./...
+	$(GO) run $(STATICCHECK) ./...
+	$(GO) test -run 'TestLayers' ./internal/layers
+
+bench: ## benchmarks of the sandbox, the metering and the main path
+	$(GO) test -run '^$$' -bench . -benchtime 1s ./limits/... ./executor/...
+
+docs: build ## write what is generated: settings, schemas
+	$(BIN)/worker settings > docs/configuration.md
+	$(GO) generate ./...
+
+clean: ## remove what was built
+	rm -rf $(BIN) toolbox/dist
