@@ -27,6 +27,7 @@ type outgoingBody struct {
 	written  int64
 	finished bool
 	gone     bool  // nobody reads any more
+	sent     bool  // the transport has it, and Host.wg waits until it lets go
 	err      error // the reader's end, instead of io.EOF
 
 	streamTaken bool // only the guest's thread
@@ -51,11 +52,14 @@ func (b *outgoingBody) abort(h *Host, err error) {
 	b.changed.Broadcast()
 }
 
-// lengthToSend is the length for the request: what content-length says, or all there is if the body is finished
-// already, or -1 for chunks.
-func (b *outgoingBody) lengthToSend(length int64) int64 {
+// send gives the length for the request: what content-length says, or all there is if the body is finished already,
+// or -1 for chunks. From here on somebody must call Close: the transport promises to, also when it fails.
+func (b *outgoingBody) send(length int64) int64 {
 	b.h.mu.Lock()
 	defer b.h.mu.Unlock()
+	b.sent = true
+	b.h.wg.Add(1)
+	b.h.waitOn(b.changed)
 	if length < 0 && b.finished {
 		return int64(len(b.buf))
 	}
@@ -88,6 +92,10 @@ func (b *outgoingBody) Read(p []byte) (int, error) {
 func (b *outgoingBody) Close() error {
 	b.h.mu.Lock()
 	defer b.h.mu.Unlock()
+	if b.sent && !b.gone {
+		delete(b.h.waiting, b.changed)
+		b.h.wg.Done()
+	}
 	b.gone = true
 	b.h.buffered -= len(b.buf)
 	b.buf = nil
@@ -180,6 +188,7 @@ func (b *bodyReader) start(discard bool) {
 	}
 	b.started = true
 	b.h.wg.Add(1)
+	b.h.waitOn(b.space)
 	go b.fill()
 }
 
@@ -211,6 +220,7 @@ func (b *bodyReader) fill() {
 	b.buf = append([]byte(nil), b.buf[b.r:b.w]...)
 	b.r, b.w = 0, len(b.buf)
 	bodyBuffers.Put(array)
+	delete(b.h.waiting, b.space)
 	b.h.mu.Unlock()
 }
 
@@ -255,17 +265,18 @@ var bodyFunctions = []*function{
 	}},
 	{"[static]outgoing-body.finish", sig(i32, i32, i32, i32), nil, func(c *call, s []uint64) {
 		ret := c.ret(s[3], 8, 40)
-		b := own[*outgoingBody](c, s[0])
+		ownable[*outgoingBody](c, s[0])
+		trailers := &fields{}
 		if c.option(s[1]) {
-			trailers := own[*fields](c, s[2])
-			some := len(trailers.list) > 0
-			trailers.release(c.h)
-			if some {
-				b.abort(c.h, errBodyIncomplete)
-				c.put8(ret, 1)
-				c.putErrorCode(ret+8, errorCode{code: codeRequestTrailerSectionSize})
-				return
-			}
+			trailers = own[*fields](c, s[2])
+		}
+		b := own[*outgoingBody](c, s[0])
+		trailers.release(c.h)
+		if len(trailers.list) > 0 { // the client sends none
+			b.abort(c.h, errBodyIncomplete)
+			c.put8(ret, 1)
+			c.putErrorCode(ret+8, errorCode{code: codeRequestTrailerSectionSize})
+			return
 		}
 		if err := b.finish(); errors.Is(err, errBodyLength) {
 			c.put8(ret, 1)

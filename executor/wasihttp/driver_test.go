@@ -167,13 +167,15 @@ type guest struct {
 	ctx     context.Context
 	mod     api.Module
 	scratch uint32
+
+	functions map[string]api.Function
 }
 
 func newGuest(t testing.TB, cfg Config) *guest { return newGuestWith(t, cfg, "honest") }
 
 func newGuestWith(t testing.TB, cfg Config, realloc string) *guest {
 	t.Helper()
-	g := &guest{t: t, h: New(cfg), scratch: scratchStart}
+	g := &guest{t: t, h: New(cfg), scratch: scratchStart, functions: map[string]api.Function{}}
 	g.ctx = g.h.Context(context.Background())
 	var err error
 	if g.mod, err = shared.rt.InstantiateModule(g.ctx, driver(t, realloc), wazero.NewModuleConfig().WithName("")); err != nil {
@@ -193,11 +195,16 @@ func (g *guest) call(fn string, args ...uint64) (uint64, error) {
 	if !strings.Contains(fn, "#") {
 		fn = "wasi:http/types#" + fn
 	}
-	res, err := g.mod.ExportedFunction(fn).Call(g.ctx, args...)
+	f := g.functions[fn]
+	if f == nil {
+		f = g.mod.ExportedFunction(fn) // makes a stack for calls, so it is kept
+		g.functions[fn] = f
+	}
+	res, err := f.Call(g.ctx, args...)
 	if err != nil || len(res) == 0 {
 		return 0, err
 	}
-	if driverFunction(fn).results[0] == i32 {
+	if f.Definition().ResultTypes()[0] == i32 {
 		return uint64(uint32(res[0])), nil // the upper half is anything
 	}
 	return res[0], nil

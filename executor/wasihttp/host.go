@@ -66,6 +66,7 @@ type Host struct {
 	mu       sync.Mutex
 	closed   bool
 	buffered int
+	waiting  map[*sync.Cond]struct{} // what the network's goroutines may wait on; Close wakes them all
 }
 
 type hostKey struct{}
@@ -95,6 +96,9 @@ func (h *Host) Context(ctx context.Context) context.Context {
 func (h *Host) Close() {
 	h.mu.Lock()
 	h.closed = true
+	for c := range h.waiting {
+		c.Broadcast()
+	}
 	h.mu.Unlock()
 	if h.base != nil {
 		h.stop(ErrClosed)
@@ -149,6 +153,14 @@ func (h *Host) startNetwork() {
 		case <-h.base.Done():
 		}
 	}()
+}
+
+// waitOn is called with mu held.
+func (h *Host) waitOn(c *sync.Cond) {
+	if h.waiting == nil {
+		h.waiting = make(map[*sync.Cond]struct{})
+	}
+	h.waiting[c] = struct{}{}
 }
 
 // signal wakes a waiting guest to look again.

@@ -264,12 +264,13 @@ var handlerFunctions = []*function{
 	// handle takes the request, and the options if any, whatever comes of it.
 	{"handle", sig(i32, i32, i32, i32), nil, func(c *call, s []uint64) {
 		ret := c.ret(s[3], 8, 40)
-		c.detachChildren(s[0])
-		r := own[*outgoingRequest](c, s[0])
 		options := &requestOptions{}
+		borrow[*outgoingRequest](c, s[0])
 		if c.option(s[1]) {
 			options = own[*requestOptions](c, s[2])
 		}
+		c.detachChildren(s[0])
+		r := own[*outgoingRequest](c, s[0])
 		future, err := c.send(r, options)
 		if err != nil {
 			r.release(c.h)
@@ -329,7 +330,10 @@ func (c *call) send(r *outgoingRequest, options *requestOptions) (*futureRespons
 	case length == -2, length > 0 && r.body == nil:
 		return nil, &outbound.RequestError{Part: "body", Problem: "is not as long as content-length says"}
 	case r.body != nil:
-		request.Body, request.ContentLength = r.body, r.body.lengthToSend(length)
+		request.Body, request.ContentLength = r.body, r.body.send(length)
+		if request.ContentLength == 0 {
+			r.body.Close() // nothing for the transport to see
+		}
 	}
 	// The body belongs to its own handle now; dropping the request does not touch it.
 	body := r.body

@@ -240,8 +240,12 @@ func (c *call) splice(s []uint64, block bool) {
 	}
 	n = int(min(uint64(n), space, want))
 	var failure error
-	i.take(c.h, n, func(b []byte) { failure = o.body.write(b) })
-	if failure != nil {
+	i.take(c.h, n, func(b []byte) {
+		if _, closed = o.body.space(); !closed { // the transport may have let go meanwhile
+			failure = o.body.write(b)
+		}
+	})
+	if closed || failure != nil {
 		c.putStreamError(ret, 8, failure)
 		return
 	}

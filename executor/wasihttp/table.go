@@ -75,12 +75,19 @@ func borrow[T resource](c *call, handle uint64) T {
 	return res
 }
 
-// own takes a handle from the guest.
-func own[T resource](c *call, handle uint64) T {
+// ownable is what own takes, still with the guest. A call that takes several handles checks all of them first: one that
+// was taken before a trap would belong to nobody.
+func ownable[T resource](c *call, handle uint64) T {
 	res := borrow[T](c, handle)
 	if c.slot(uint32(handle)).kids > 0 {
 		c.trap("handle %d has children that are not dropped", uint32(handle))
 	}
+	return res
+}
+
+// own takes a handle from the guest.
+func own[T resource](c *call, handle uint64) T {
+	res := ownable[T](c, handle)
 	c.remove(uint32(handle))
 	return res
 }

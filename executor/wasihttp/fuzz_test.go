@@ -1,0 +1,145 @@
+package wasihttp
+
+import (
+	"encoding/binary"
+	"errors"
+	"io"
+	"net/http"
+	"runtime"
+	"strings"
+	"testing"
+
+	"boxfleet/executor/outbound"
+)
+
+// sooner ends a run after a number of host calls, and every wait at once.
+type sooner struct{ left int }
+
+var errSooner = errors.New("enough calls")
+
+func (s *sooner) Done() <-chan struct{} { return nil }
+func (s *sooner) Check() error {
+	if s.left--; s.left < 0 {
+		return errSooner
+	}
+	return nil
+}
+
+// FuzzHostCalls plays random guests: each six bytes of the input are one host call with its arguments. Whatever they
+// do, a guest ends by a trap or not at all, the host never crashes, and nothing is left when it is closed.
+func FuzzHostCalls(f *testing.F) {
+	names := driverImports()
+	index := map[string]byte{}
+	for i, n := range names {
+		index[strings.TrimPrefix(n, "wasi:http/types#")] = byte(i)
+	}
+	op := func(fn string, args ...byte) []byte {
+		return append(append([]byte{index[fn]}, args...), make([]byte, 5-len(args))...)
+	}
+	join := func(ops ...[]byte) (all []byte) {
+		for _, o := range ops {
+			all = append(all, o...)
+		}
+		return all
+	}
+	f.Add(join(op("[constructor]fields"), op("[constructor]outgoing-request", 1), op("[method]outgoing-request.headers", 1), op("[resource-drop]outgoing-request", 1)))
+	f.Add(join(op("[constructor]fields"), op("[method]fields.append", 1, 200, 3, 200, 3), op("[method]fields.entries", 1, 192), op("[method]fields.clone", 1), op("[resource-drop]fields", 1), op("[resource-drop]fields", 1)))
+	get := join(op("[constructor]fields"), op("[constructor]outgoing-request", 1), op("[method]outgoing-request.set-scheme", 1, 1, 0), op("[method]outgoing-request.set-authority", 1, 1, 201, 255))
+	f.Add(join(get, op("wasi:http/outgoing-handler#handle", 1, 0, 0, 192), op("[method]future-incoming-response.subscribe", 1), op("wasi:io/poll#[method]pollable.block", 2), op("wasi:io/poll#[resource-drop]pollable", 2), op("[method]future-incoming-response.get", 1, 192), op("[method]incoming-response.consume", 2, 192), op("[method]incoming-body.stream", 3, 192), op("wasi:io/streams#[method]input-stream.blocking-read", 4, 16, 192), op("wasi:io/streams#[method]input-stream.subscribe", 4)))
+	f.Add(join(get, op("[method]outgoing-request.set-method", 1, 2), op("[method]outgoing-request.body", 1, 192), op("[method]outgoing-body.write", 2, 192), op("wasi:http/outgoing-handler#handle", 1, 0, 0, 192), op("wasi:io/streams#[method]output-stream.blocking-write-zeroes-and-flush", 3, 100, 192), op("wasi:io/streams#[resource-drop]output-stream", 3), op("[static]outgoing-body.finish", 2, 0, 0, 192)))
+	f.Add(join(op("wasi:clocks/monotonic-clock#subscribe-duration", 1), op("wasi:io/poll#poll", 200, 1, 192), op("wasi:io/poll#[method]pollable.ready", 1), op("wasi:random/random#get-random-bytes", 100, 192)))
+
+	s := serve(f, func(w http.ResponseWriter, r *http.Request) {
+		io.Copy(io.Discard, r.Body)
+		io.WriteString(w, "some body")
+	})
+	authority := strings.TrimPrefix(s.URL, "http://")
+	allowed := policy(f, "*")
+	f.Fuzz(func(t *testing.T, program []byte) {
+		if len(program) > 6*64 {
+			return
+		}
+		g := newGuest(t, Config{Policy: allowed, Interrupter: &sooner{left: 200}, Handles: 32, Limits: outbound.Limits{Requests: 4}})
+		mem := g.mod.Memory()
+		mem.Write(2048, []byte{1, 0, 0, 0, 2, 0, 0, 0})
+		mem.Write(2056, []byte(authority))
+		mem.Write(2120, []byte("x-a"))
+		for len(program) >= 6 {
+			fn := names[int(program[0])%len(names)]
+			def := driverFunction(fn)
+			args := make([]uint64, len(def.params))
+			for i := range args {
+				args[i] = argument(program[1:6], i, authority)
+			}
+			program = program[6:]
+			_, err := g.call(fn, args...)
+			var crash runtime.Error
+			if errors.As(err, &crash) {
+				t.Fatalf("%s%v crashed the host: %v", fn, args, err)
+			}
+			var trap *TrapError
+			if err != nil && !errors.As(err, &trap) && !errors.Is(err, errSooner) {
+				t.Fatalf("%s%v: %v", fn, args, err)
+			}
+		}
+		g.close()
+		if g.h.table.live != 0 || g.h.fieldBytes != 0 || g.h.buffered != 0 {
+			t.Fatalf("left: %d handles, %d bytes of fields, %d of bodies", g.h.table.live, g.h.fieldBytes, g.h.buffered)
+		}
+	})
+}
+
+// argument makes small numbers (handles, discriminants, lengths) likely, some bytes places in memory, and some absurd.
+func argument(b []byte, i int, authority string) uint64 {
+	v := b[min(i, len(b)-1)]
+	switch {
+	case v < 192:
+		return uint64(v)
+	case v == 192:
+		return retArea
+	case v == 200:
+		return 2048
+	case v == 201:
+		return 2056
+	case v == 202:
+		return 2120
+	case v == 255:
+		return uint64(len(authority))
+	case v > 248:
+		return uint64(binary.LittleEndian.Uint32(b)) << (v & 7)
+	}
+	return driverPages<<16 - 256 + uint64(v)
+}
+
+// FuzzFields holds that no name or value passes that could end a line, and that lists survive a round trip.
+func FuzzFields(f *testing.F) {
+	f.Add("x-a", []byte("v"))
+	f.Add("Host", []byte("v"))
+	f.Add("a b", []byte("\r\nX: y"))
+	f.Add("é", []byte{0xff})
+	g := newGuest(f, Config{})
+	f.Fuzz(func(t *testing.T, name string, value []byte) {
+		if len(name)+len(value) > 16<<10 {
+			return
+		}
+		g.t, g.scratch = t, scratchStart
+		g.freeHeap()
+		fields := g.must("[constructor]fields")
+		defer g.must("[resource-drop]fields", fields)
+		np, nl := g.text(name)
+		vp, vl := g.text(string(value))
+		if _, err := g.call("[method]fields.append", fields, np, nl, vp, vl, retArea); err != nil {
+			wantTrap(t, err, "not UTF-8")
+			return
+		}
+		if g.u8(retArea) == 1 {
+			return
+		}
+		if strings.ContainsAny(name, "\r\n\x00 :") || strings.ContainsAny(string(value), "\r\n\x00") || outbound.HopByHop(name) {
+			t.Fatalf("%q: %q was taken", name, value)
+		}
+		if got := g.entries(fields); got != strings.ToLower(name)+": "+string(value) {
+			t.Fatalf("got %q", got)
+		}
+	})
+}
