@@ -1,0 +1,39 @@
+// Command submit runs WebAssembly tools on a boxfleet: one job at a time, or
+// thousands from a file. docs/cli.md describes it.
+package main
+
+import (
+	"context"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"boxfleet/internal/fleet"
+	"boxfleet/internal/submitcli"
+	"boxfleet/internal/telemetry"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	// The first signal ends the command in order; a second one ends it at once.
+	context.AfterFunc(ctx, stop)
+	// Writing to a pipe that nobody reads gives an error instead of a signal,
+	// so that a job whose output is not wanted any more can be canceled.
+	signal.Ignore(syscall.SIGPIPE)
+	os.Exit(run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+}
+
+func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	return submitcli.Program{Stdin: stdin, Stdout: stdout, Stderr: stderr, Telemetry: traces}.Run(ctx, args)
+}
+
+// traces sends the client's spans where OTEL_* variables say, or else to the
+// fleet's own trace store, if its context names one.
+func traces(ctx context.Context, f *fleet.Context) (func(context.Context) error, error) {
+	t, err := telemetry.Setup(ctx, telemetry.Config{Service: "boxfleet-submit", DefaultOTLP: f.OTLP})
+	if err != nil {
+		return nil, err
+	}
+	return t.Shutdown, nil
+}

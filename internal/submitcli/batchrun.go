@@ -1,0 +1,367 @@
+package submitcli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/cenkalti/backoff/v4"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/trace"
+
+	"boxfleet/jobs"
+)
+
+// batchRun submits a checked batch and follows it. Two goroutines work on it:
+// one submits, one takes results; what both touch is atomic.
+type batchRun struct {
+	app    *app
+	client *jobs.Client
+	plan   *plan
+	flags  *batchFlags
+	sink   *results
+	waiter *jobs.Waiter // nil when nobody waits
+	follow bool
+
+	// What an earlier submission left, by id: true when the job has ended.
+	earlier map[string]bool
+	reused  map[string]bool // ended ones that this batch names
+
+	started   time.Time
+	submitted atomic.Int64 // stored by the queue, now or earlier
+	repeated  atomic.Int64 // of those, submitted before
+	ended     atomic.Int64
+	failed    atomic.Int64
+	active    atomic.Int64 // held by workers, as the queue says
+	summary   *summary
+}
+
+func newBatchRun(a *app, c *jobs.Client, p *plan, f *batchFlags, sink *results) (*batchRun, error) {
+	b := &batchRun{
+		app: a, client: c, plan: p, flags: f, sink: sink, follow: f.wait || f.results != "",
+		started: time.Now(), summary: newSummary(p.id, p.valid, p.bad), reused: map[string]bool{},
+	}
+	if b.follow {
+		var err error
+		if b.waiter, err = c.NewWaiter(p.id, ""); err != nil {
+			return nil, err
+		}
+	}
+	return b, nil
+}
+
+// run submits everything, and waits when asked to.
+func (b *batchRun) run(ctx context.Context) error {
+	if b.waiter != nil {
+		defer b.waiter.Close()
+	}
+	if err := b.lookBack(ctx); err != nil {
+		return err
+	}
+	bar := b.app.batchBar(b.plan.valid, b.progress)
+	screen, stopScreen := context.WithCancel(context.WithoutCancel(ctx))
+	var drawing sync.WaitGroup
+	if bar != nil {
+		drawing.Go(func() { b.watchQueue(screen, bar) })
+	}
+	clear := func() {
+		stopScreen()
+		drawing.Wait()
+		bar.done()
+	}
+	defer clear()
+
+	results, stopResults := context.WithCancelCause(ctx)
+	defer stopResults(nil)
+	var submitDone atomic.Bool
+	taken := make(chan error, 1)
+	if b.follow {
+		go func() { taken <- b.take(results, &submitDone) }()
+	}
+	err := b.submit(ctx)
+	submitDone.Store(true)
+	if err != nil {
+		stopResults(err)
+		if b.follow {
+			<-taken
+		}
+		clear()
+		return b.halted(ctx, err)
+	}
+	if !b.follow {
+		clear()
+		return b.leave(ctx)
+	}
+	if b.waiter.Left() == 0 {
+		stopResults(errNothingLeft)
+	}
+	err = <-taken
+	if err == nil {
+		err = b.giveEarlier(ctx)
+	}
+	clear()
+	if err != nil {
+		return b.halted(ctx, err)
+	}
+	return b.finish()
+}
+
+var errNothingLeft = errors.New("nothing is left to wait for")
+
+// lookBack learns what an earlier submission of the same batch left, if there
+// was one: a few lines are looked up, and only when one is known everything is.
+func (b *batchRun) lookBack(ctx context.Context) error {
+	known := false
+	for _, s := range b.plan.sample {
+		m, err := b.plan.make(ctx, s.number, s.text)
+		if err != nil {
+			return err
+		}
+		_, err = b.client.Get(ctx, m.job.ID)
+		var missing *jobs.NotFoundError
+		if err != nil && !errors.As(err, &missing) {
+			return err
+		}
+		known = known || err == nil
+	}
+	if !known {
+		return nil
+	}
+	b.earlier = map[string]bool{}
+	queued, err := b.client.QueuedIDs(ctx)
+	if err != nil {
+		return err
+	}
+	for _, id := range queued {
+		b.earlier[id] = false
+	}
+	for rec, err := range b.client.Records(ctx) {
+		if err != nil {
+			return err
+		}
+		if b.plan.lineOf(rec.ID) != 0 {
+			b.earlier[rec.ID] = rec.State == jobs.Done
+		}
+	}
+	return nil
+}
+
+// maxOutage is how long a batch keeps trying while the queue is away.
+const maxOutage = 2 * time.Minute
+
+// submit hands all jobs to the queue. When the queue goes away in the middle
+// it goes on where it was: ids are fixed, so a job that was stored without
+// word of it is not stored twice.
+func (b *batchRun) submit(ctx context.Context) error {
+	away := backoff.NewExponentialBackOff(backoff.WithInitialInterval(100*time.Millisecond), backoff.WithMaxInterval(5*time.Second), backoff.WithMaxElapsedTime(maxOutage))
+	position := 0 // jobs that need no more submitting
+	for {
+		before := position
+		err := b.submitFrom(ctx, &position)
+		switch {
+		case ctx.Err() != nil:
+			return context.Cause(ctx)
+		case err == nil:
+			return nil
+		case !outage(err):
+			return err
+		}
+		if position > before {
+			away.Reset()
+		}
+		pause := away.NextBackOff()
+		if pause == backoff.Stop {
+			return err
+		}
+		b.app.remark("%s; trying again", plain(err.Error()))
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-time.After(pause):
+		}
+	}
+}
+
+// outage tells whether an error may pass by itself.
+func outage(err error) bool {
+	for _, e := range []error{nats.ErrTimeout, nats.ErrDisconnected, nats.ErrReconnectBufExceeded, nats.ErrNoResponders, nats.ErrConnectionReconnecting,
+		jetstream.ErrNoStreamResponse, context.DeadlineExceeded, jobs.ErrNoFleet} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
+}
+
+// submitFrom submits from the given job on and moves the position past every
+// chunk that is stored. The end of ctx ends it between two chunks.
+func (b *batchRun) submitFrom(ctx context.Context, position *int) error {
+	walked := *position // jobs yielded or passed over
+	inChunk := 0        // yielded and not stored yet
+	var spans []trace.Span
+	var sequence iter.Seq2[jobs.JobWithContext, error] = func(yield func(jobs.JobWithContext, error) bool) {
+		for m, err := range b.plan.jobs(ctx, *position) {
+			if ctx.Err() != nil {
+				return
+			}
+			if err != nil {
+				yield(jobs.JobWithContext{}, err)
+				return
+			}
+			walked++
+			if b.known(m.job.ID) {
+				continue
+			}
+			jc := jobs.JobWithContext{Ctx: context.Background(), Job: m.job}
+			if walked == 1 || b.flags.traceRatio > 0 && rand.Float64() < b.flags.traceRatio {
+				var span trace.Span
+				jc.Ctx, span = tracer().Start(jc.Ctx, "submit", trace.WithNewRoot(), trace.WithSpanKind(trace.SpanKindProducer), trace.WithAttributes(
+					attribute.String("boxfleet.job", m.job.ID), attribute.String("boxfleet.batch", m.job.Batch), attribute.String("boxfleet.tool", m.job.Tool.String())))
+				spans = append(spans, span)
+			}
+			if b.follow {
+				b.waiter.Expect(m.job.ID)
+			}
+			inChunk++
+			if !yield(jc, nil) {
+				return
+			}
+		}
+	}
+	err := b.client.SubmitMany(context.WithoutCancel(ctx), sequence, func(n, duplicates int) {
+		b.submitted.Add(int64(n))
+		b.repeated.Add(int64(duplicates))
+		inChunk -= n
+		*position = walked // chunks are stored before the next job is asked for
+		for _, s := range spans {
+			s.End()
+		}
+		spans = spans[:0]
+	})
+	for _, s := range spans {
+		endSpan(s, err)
+	}
+	if err == nil {
+		*position = walked
+	}
+	return err
+}
+
+// known passes over a job that an earlier submission left: it is counted, and
+// waited for or read later.
+func (b *batchRun) known(id string) bool {
+	done, known := b.earlier[id]
+	if !known {
+		return false
+	}
+	if done {
+		if b.reused[id] {
+			return true
+		}
+		b.reused[id] = true
+	} else if b.follow {
+		b.waiter.Expect(id)
+	}
+	delete(b.earlier, id)
+	b.submitted.Add(1)
+	b.repeated.Add(1)
+	return true
+}
+
+// take receives results until everything submitted has ended.
+func (b *batchRun) take(ctx context.Context, submitDone *atomic.Bool) error {
+	for !submitDone.Load() || b.waiter.Left() > 0 {
+		rec, err := b.waiter.Next(ctx)
+		if errors.Is(err, errNothingLeft) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if err := b.got(rec, false); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// giveEarlier reads the results that were there before this submission.
+func (b *batchRun) giveEarlier(ctx context.Context) error {
+	if len(b.reused) == 0 {
+		return nil
+	}
+	for rec, err := range b.client.Records(ctx) {
+		if err != nil {
+			return err
+		}
+		if b.reused[rec.ID] && rec.State == jobs.Done {
+			delete(b.reused, rec.ID)
+			if err := b.got(rec, true); err != nil {
+				return err
+			}
+		}
+	}
+	if n := len(b.reused); n > 0 {
+		return fmt.Errorf("%s went away while they were read: their time to be kept is over; run the same command again", count(n, "earlier result"))
+	}
+	return nil
+}
+
+// got counts and writes one result.
+func (b *batchRun) got(rec *jobs.Record, reused bool) error {
+	r := rec.Result
+	if r == nil {
+		return fmt.Errorf("the record of job %s has no result", rec.ID)
+	}
+	b.ended.Add(1)
+	if r.Outcome != jobs.Succeeded {
+		b.failed.Add(1)
+	}
+	b.summary.add(rec, reused)
+	return b.sink.write(b.plan.lineOf(rec.ID), r)
+}
+
+// progress is what the bar says.
+func (b *batchRun) progress() string {
+	submitted, ended, failed := b.submitted.Load(), b.ended.Load(), b.failed.Load()
+	seconds := time.Since(b.started).Seconds()
+	if !b.follow {
+		return fmt.Sprintf(" %d submitted  %s", submitted, rate(int(submitted), seconds))
+	}
+	running := min(b.active.Load(), max(0, submitted-ended))
+	return fmt.Sprintf(" %d submitted  %d running  %d done  %d failed  %s", submitted, running, ended, failed, rate(int(ended), seconds))
+}
+
+// watchQueue keeps the bar going.
+func (b *batchRun) watchQueue(ctx context.Context, bar *bar) {
+	tick := time.NewTicker(200 * time.Millisecond)
+	defer tick.Stop()
+	for n := 0; ; n++ {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		now := b.ended.Load()
+		if !b.follow {
+			now = b.submitted.Load()
+		}
+		bar.set(int(now), b.plan.valid)
+		if n%5 == 0 && b.follow {
+			if depths, err := b.client.Depths(ctx); err == nil {
+				active := 0
+				for _, d := range depths {
+					active += d.Active
+				}
+				b.active.Store(int64(active))
+			}
+		}
+	}
+}

@@ -1,0 +1,126 @@
+package submitcli
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"boxfleet/artifacts"
+	"boxfleet/internal/argvmap"
+	"boxfleet/jobs"
+	"boxfleet/limits/guestabi"
+	"boxfleet/limits/metering"
+)
+
+// maxModule is the largest module that is read for a reference to an object or
+// for a push.
+const maxModule = 256 << 20
+
+// resolved is a tool reference pinned to a digest.
+type resolved struct {
+	tool   jobs.Tool
+	schema []byte
+	mapper *argvmap.Mapper // made when first needed
+}
+
+// resolve pins a reference: NAME, NAME@VERSION, sha256:DIGEST or
+// s3://BUCKET/KEY.wasm. An object that is no blob yet becomes one, because a
+// worker fetches modules by digest.
+func (a *app) resolve(ctx context.Context, ref string) (*resolved, error) {
+	client, err := a.client(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if strings.HasPrefix(ref, "s3://") {
+		return a.resolveObject(ctx, ref)
+	}
+	m, err := client.Resolve(ctx, ref)
+	var missing *jobs.NotFoundError
+	if errors.As(err, &missing) && strings.HasPrefix(ref, "sha256:") {
+		return a.resolveDigest(ctx, ref, err)
+	}
+	if err != nil {
+		if !errors.As(err, &missing) && strings.Contains(err.Error(), "tool reference") {
+			err = usage(err)
+		}
+		return nil, err
+	}
+	return &resolved{tool: m.Tool(), schema: m.InputSchema}, nil
+}
+
+// resolveDigest finds a module that was uploaded but never registered.
+func (a *app) resolveDigest(ctx context.Context, ref string, notFound error) (*resolved, error) {
+	d, err := artifacts.ParseDigest(ref)
+	if err != nil {
+		return nil, usage(err)
+	}
+	store, err := a.store(ctx)
+	if err != nil {
+		return nil, notFound
+	}
+	o, err := store.Stat(ctx, "", d.Key())
+	if errors.Is(err, artifacts.ErrNotFound) {
+		return nil, notFound
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &resolved{tool: jobs.Tool{Digest: d, Size: o.Size}}, nil
+}
+
+func (a *app) resolveObject(ctx context.Context, ref string) (*resolved, error) {
+	bucket, key, err := artifacts.ParseObject(ref)
+	if err != nil || key == "" || strings.HasSuffix(key, "/") {
+		return nil, usagef("tool reference %q: write s3://BUCKET/KEY.wasm", ref)
+	}
+	store, err := a.store(ctx)
+	if err != nil {
+		return nil, err
+	}
+	wasm, err := store.Get(ctx, bucket, key, maxModule)
+	if errors.Is(err, artifacts.ErrNotFound) {
+		return nil, &jobs.NotFoundError{Kind: "tool", Name: ref}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read tool %s: %w", ref, err)
+	}
+	if _, err := inspectModule(wasm); err != nil {
+		return nil, usagef("tool %s: %w", ref, err)
+	}
+	d, err := store.PutBlob(ctx, bytes.NewReader(wasm), int64(len(wasm)))
+	if err != nil {
+		return nil, fmt.Errorf("pin tool %s: %w", ref, err)
+	}
+	return &resolved{tool: jobs.Tool{Digest: d, Size: int64(len(wasm))}}, nil
+}
+
+// argv maps a JSON input to arguments by the tool's schema.
+func (r *resolved) argv(input []byte) ([]string, error) {
+	if r.mapper == nil {
+		m, err := argvmap.New(r.schema)
+		if err != nil {
+			return nil, fmt.Errorf("tool %s: %w", r.tool, err)
+		}
+		r.mapper = m
+	}
+	return r.mapper.Argv(input)
+}
+
+// inspectModule reads a module and refuses one that the fleet cannot run, with
+// every reason.
+func inspectModule(wasm []byte) (*metering.Info, error) {
+	info, err := metering.Inspect(wasm)
+	if err != nil {
+		return nil, err
+	}
+	var errs []error
+	for _, e := range guestabi.Refused(info.Imports) {
+		errs = append(errs, e)
+	}
+	if !info.IsCommand() {
+		errs = append(errs, errors.New("it exports no _start function: a tool is a WASI command (a program with main), not a library or reactor"))
+	}
+	return info, errors.Join(errs...)
+}
