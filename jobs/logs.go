@@ -75,3 +75,39 @@ func (c *Client) LogHistory(ctx context.Context, id string, each func(LogChunk) 
 	}
 	return context.Cause(ctx)
 }
+
+// LogSoFar calls each with the pieces of a job's output that are kept now.
+func (c *Client) LogSoFar(ctx context.Context, id string, each func(LogChunk) error) error {
+	if !ValidID(id) {
+		return fmt.Errorf("job id %q is not 1 to 64 letters, digits, - or _", id)
+	}
+	stream, err := c.js.Stream(ctx, StreamEvents)
+	if err != nil {
+		return fmt.Errorf("read the output of job %s: %w", id, hintPublish(err))
+	}
+	last, err := stream.GetLastMsgForSubject(ctx, logSubject(c.tenant, id))
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("read the output of job %s: %w", id, err)
+	}
+	for seq := uint64(1); seq <= last.Sequence; {
+		m, err := stream.GetMsg(ctx, seq, jetstream.WithGetMsgSubject(logSubject(c.tenant, id)))
+		if errors.Is(err, jetstream.ErrMsgNotFound) {
+			return nil // it aged out meanwhile
+		}
+		if err != nil {
+			return fmt.Errorf("read the output of job %s: %w", id, err)
+		}
+		seq = m.Sequence + 1
+		var chunk LogChunk
+		if json.Unmarshal(m.Data, &chunk) != nil {
+			continue
+		}
+		if err := each(chunk); err != nil {
+			return err
+		}
+	}
+	return nil
+}
