@@ -26,6 +26,7 @@ type host struct {
 	mods    []experimental.InternalModule
 	granted []uint64
 	given   []bool
+	base    []int64 // stack globals when the current call began
 	polls   int
 	tables  uint64 // elements granted
 }
@@ -43,7 +44,8 @@ func (h *host) index(mod experimental.InternalModule) int {
 			return i
 		}
 	}
-	h.mods, h.granted, h.given = append(h.mods, mod), append(h.granted, 0), append(h.given, false)
+	h.mods, h.granted = append(h.mods, mod), append(h.granted, 0)
+	h.given, h.base = append(h.given, false), append(h.base, 0)
 	return len(h.mods) - 1
 }
 
@@ -68,7 +70,11 @@ func (h *host) consumed() uint64 {
 
 type hostKey struct{}
 
+// context is for one call from outside, which has the whole stack.
 func (h *host) context() context.Context {
+	for i, m := range h.mods {
+		h.given[i], h.base[i] = false, int64(m.Global(m.NumGlobal()-2).Get())
+	}
 	return context.WithValue(context.Background(), hostKey{}, h)
 }
 
@@ -91,11 +97,11 @@ func (h *host) call(mod experimental.InternalModule, op uint32, value int64) int
 		return grant
 	case metering.OpStack:
 		if h.stack == 0 {
-			return math.MaxInt64 / 2
+			return math.MaxInt64 / 2 // more than any run comes down
 		}
 		if !h.given[i] {
 			h.given[i] = true
-			if value += h.stack; value >= 0 {
+			if value += h.stack - h.base[i]; value >= 0 {
 				return value
 			}
 		}

@@ -157,7 +157,7 @@ const randomModules = 120
 
 func TestRandom(t *testing.T) {
 	for seed := range uint64(randomModules) {
-		m := wasmgen.New(seed, 40+int(seed%5)*60)
+		m := wasmgen.New(seed, wasmgen.Size(int(seed)))
 		compareRandom(t, m)
 		if t.Failed() {
 			t.Fatalf("seed %d", seed)
