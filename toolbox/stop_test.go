@@ -65,7 +65,6 @@ func TestProbeMisbehaves(t *testing.T) {
 		{args: []string{"exit", "42"}, code: 42},
 		{args: []string{"panic", "on purpose"}, code: 2, stderr: "panic: on purpose"},
 		{args: []string{"trap"}, trap: "out of bounds memory access"},
-		{args: []string{"recurse", "100000000"}, trap: "stack overflow"},
 		{args: []string{"grow", "5000000000"}, code: 2, stderr: "out of memory"},
 		{args: []string{"read", "/nothing"}, code: 1, stderr: "probe: open /nothing"},
 		{args: []string{"exit"}, code: 2, stderr: `exit takes the values "CODE"`},

@@ -39,6 +39,9 @@ func preparePatches(ctx context.Context, dir string) (flag string, err error) {
 	}
 	text := string(goMod)
 	for _, module := range patchedModules {
+		if _, err := os.Stat(filepath.Join(dir, "_patches", filepath.FromSlash(module))); errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
 		copied, err := patchedCopy(ctx, dir, base, module)
 		if err != nil {
 			return "", fmt.Errorf("patch %s: %w", module, err)

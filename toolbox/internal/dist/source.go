@@ -67,8 +67,21 @@ type listedPackage struct {
 	}
 	GoFiles, SFiles, EmbedFiles []string
 	Deps                        []string
-	DepsErrors                  []*struct{ Err string }
-	Error                       *struct{ Err string }
+	DepsErrors                  []*listedError
+	Error                       *listedError
+}
+
+// listedError is why the go command could not load a package.
+type listedError struct {
+	Pos string // file:line:column, when it is in a file
+	Err string
+}
+
+func (e *listedError) Error() string {
+	if e.Pos == "" {
+		return e.Err
+	}
+	return e.Pos + ": " + e.Err
 }
 
 func goSources(ctx context.Context, dir string) ([]source, error) {
@@ -113,10 +126,10 @@ func goSources(ctx context.Context, dir string) ([]source, error) {
 // dependency by module version or, in the toolbox itself, by content.
 func key(main *listedPackage, packages map[string]*listedPackage, goVersion string) (string, error) {
 	if main.Error != nil {
-		return "", errors.New(main.Error.Err)
+		return "", main.Error
 	}
 	if len(main.DepsErrors) > 0 {
-		return "", errors.New(main.DepsErrors[0].Err)
+		return "", main.DepsErrors[0]
 	}
 	h := sha256.New()
 	fmt.Fprintln(h, goVersion, buildFlags)

@@ -18,9 +18,9 @@ import (
 	"github.com/tetratelabs/wazero/sys"
 )
 
-// memoryPages bounds a guest's memory to 512 MiB: a test that fills it should not
+// memoryPages bounds a guest's memory to 256 MiB: a test that fills it should not
 // fill the machine's.
-const memoryPages = 8192
+const memoryPages = 4096
 
 // Runner compiles each module once and runs it as often as asked. It may be used
 // by several goroutines.
