@@ -139,27 +139,35 @@ func (f *FS) nest(m *mount) error {
 	at, fd := above.tree, above.fd
 	for _, name := range strings.Split(rel, "/") {
 		at = at.add(name)
-		err := unix.Mkdirat(fd, name, 0o700)
-		if err != nil && err != unix.EEXIST {
-			err = fmt.Errorf("make its mount point in %q: %w", above.Guest, err)
-		} else {
-			var sub int
-			sub, err = unix.Openat(fd, name, unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
-			if err != nil {
-				err = fmt.Errorf("its mount point in %q is no directory: %w", above.Guest, err)
-			} else {
-				closePlaceFd(fd, above)
-				fd = sub
-			}
-		}
+		sub, err := f.mountPoint(fd, name)
+		closePlaceFd(fd, above)
 		if err != nil {
-			closePlaceFd(fd, above)
-			return err
+			return fmt.Errorf("its mount point in %q: %w", above.Guest, err)
 		}
+		fd = sub
 	}
 	closePlaceFd(fd, above)
 	at.mount = m
 	return nil
+}
+
+// mountPoint opens a directory that a mount covers or that leads to one, and
+// makes it if it is missing.
+func (f *FS) mountPoint(fd int, name string) (int, error) {
+	const how = unix.O_PATH | unix.O_DIRECTORY | unix.O_NOFOLLOW | unix.O_CLOEXEC
+	sub, err := unix.Openat(fd, name, how, 0)
+	if err == unix.ENOENT {
+		if err = unix.Mkdirat(fd, name, dirMode); err == nil || err == unix.EEXIST {
+			sub, err = unix.Openat(fd, name, how, 0)
+		}
+	}
+	switch err {
+	case nil:
+		return sub, nil
+	case unix.ENOTDIR:
+		return -1, fmt.Errorf("%q is no directory; remove it, or mount elsewhere", name)
+	}
+	return -1, fmt.Errorf("open or make %q: %w", name, err)
 }
 
 func closePlaceFd(fd int, m *mount) {

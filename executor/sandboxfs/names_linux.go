@@ -14,7 +14,7 @@ func (f *FS) Stat(base *File, path string, follow bool) (Stat, error) {
 		return Stat{}, err
 	}
 	var st unix.Stat_t
-	if base.node == nil && strings.IndexByte(path, '/') < 0 && path != ".." {
+	if base.node.child(path) == nil && strings.IndexByte(path, '/') < 0 && path != ".." {
 		// One name in an open directory: no lookup to confine.
 		err := unix.Fstatat(base.fd, path, &st, unix.AT_SYMLINK_NOFOLLOW)
 		if err != nil || !follow || st.Mode&unix.S_IFMT != unix.S_IFLNK {
