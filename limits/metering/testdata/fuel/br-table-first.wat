@@ -1,0 +1,8 @@
+;; fuel 7
+(module (func $f
+  block block block
+    i32.const 0 br_table 0 1 2
+  end i32.const 1 drop i32.const 1 drop i32.const 1 drop
+  br 1
+  end i32.const 1 drop
+  end) (start $f))

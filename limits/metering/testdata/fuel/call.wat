@@ -1,0 +1,2 @@
+;; fuel 3
+(module (func $f call $g) (func $g) (start $f))

@@ -1,0 +1,2 @@
+;; fuel 0
+(module)

@@ -1,0 +1,2 @@
+;; fuel 1 trap
+(module (func $f unreachable) (start $f))
