@@ -227,6 +227,9 @@ func settingFlags(flags *pflag.FlagSet, keep func(name string) bool) {
 	for _, row := range settingRows {
 		if keep == nil || keep(row.name) {
 			flags.String(row.name, "", row.doc+defaultText(row))
+			if row.def == "false" {
+				flags.Lookup(row.name).NoOptDefVal = "true" // --switch alone turns it on
+			}
 		}
 	}
 }
