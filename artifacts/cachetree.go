@@ -157,7 +157,7 @@ func (b *treeBuilder) build(ctx context.Context, tmp string, tree *Tree) error {
 	defer root.Close()
 	plan := make([]staged, len(tree.Files))
 	for i, f := range tree.Files {
-		plan[i] = staged{rel: f.Path, size: f.Size, digest: f.SHA256}
+		plan[i] = staged{rel: f.Path, size: f.Size, digest: f.Digest}
 	}
 	if err := makeDirs(root, plan, tree.Dirs); err != nil {
 		return err

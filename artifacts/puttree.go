@@ -56,7 +56,7 @@ func (s *Store) PutTree(ctx context.Context, dir string, opts TreeOptions) (Dige
 			if err != nil {
 				return err
 			}
-			f.SHA256 = d
+			f.Digest = d
 			p.add(func(st *TreeStats) { st.Hashed++ })
 			return nil
 		})
@@ -77,17 +77,17 @@ func (s *Store) PutTree(ctx context.Context, dir string, opts TreeOptions) (Dige
 	g.SetLimit(s.cfg.Parallel)
 	seen := map[Digest]bool{}
 	for _, f := range tree.Files {
-		if seen[f.SHA256] {
+		if seen[f.Digest] {
 			continue
 		}
-		seen[f.SHA256] = true
+		seen[f.Digest] = true
 		g.Go(func() error {
 			file, err := openRegular(filepath.Join(dir, filepath.FromSlash(f.Path)))
 			if err != nil {
 				return err
 			}
 			defer file.Close()
-			sent, err := s.putKnownBlob(uctx, f.SHA256, f.Size, file)
+			sent, err := s.putKnownBlob(uctx, f.Digest, f.Size, file)
 			if err != nil {
 				return fmt.Errorf("upload %s: %w", f.Path, err)
 			}

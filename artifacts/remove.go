@@ -7,7 +7,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"strconv"
 
 	"golang.org/x/sys/unix"
 )
@@ -18,14 +17,9 @@ import (
 // in its turn. It works on names relative to open directories and opens them
 // with O_NOFOLLOW, so that no link leads out, whatever else writes there.
 func removeTree(dir string) error {
-	err := os.RemoveAll(dir) // the usual case, and the fast one
-	if err == nil {
-		return nil
-	}
-	first := err
 	parent, err := os.Open(filepath.Dir(dir))
 	if err != nil {
-		return err
+		return ignoreMissing(err)
 	}
 	defer parent.Close()
 	r := &remover{parent: int(parent.Fd()), base: filepath.Base(dir)}
@@ -35,10 +29,10 @@ func removeTree(dir string) error {
 		queue = queue[:len(queue)-1]
 		moved, err := r.empty(name)
 		if err != nil {
-			return fmt.Errorf("remove %s: %w (after %w)", dir, err, first)
+			return fmt.Errorf("remove %s: %w", dir, err)
 		}
 		if err := ignoreMissing(unix.Unlinkat(r.parent, name, unix.AT_REMOVEDIR)); err != nil {
-			return fmt.Errorf("remove %s: %w (after %w)", dir, err, first)
+			return fmt.Errorf("remove %s: %w", dir, err)
 		}
 		queue = append(queue, moved...)
 	}
@@ -53,14 +47,15 @@ type remover struct {
 // empty unlinks what is in the directory called name beside the tree, moves its
 // subdirectories up beside it and returns their new names.
 func (r *remover) empty(name string) (moved []string, err error) {
-	if err := chmodDirAt(r.parent, name); err != nil {
-		return nil, ignoreMissing(err)
+	fd := -1
+	err = withPermission(r.parent, name, func() (err error) {
+		fd, err = unix.Openat(r.parent, name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+		return err
+	})
+	if errors.Is(err, unix.ENOTDIR) || errors.Is(err, unix.ELOOP) {
+		return nil, ignoreMissing(unix.Unlinkat(r.parent, name, 0))
 	}
-	fd, err := unix.Openat(r.parent, name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	if err != nil {
-		if errors.Is(err, unix.ENOTDIR) || errors.Is(err, unix.ELOOP) {
-			return nil, ignoreMissing(unix.Unlinkat(r.parent, name, 0))
-		}
 		return nil, ignoreMissing(err)
 	}
 	d := os.NewFile(uintptr(fd), name)
@@ -68,23 +63,19 @@ func (r *remover) empty(name string) (moved []string, err error) {
 	for {
 		names, err := d.Readdirnames(256)
 		for _, n := range names {
-			err := unix.Unlinkat(fd, n, 0)
-			if err == nil || errors.Is(err, unix.ENOENT) {
-				continue
-			}
+			err := withPermission(r.parent, name, func() error { return unix.Unlinkat(fd, n, 0) })
 			// A directory: EISDIR on Linux, EPERM by POSIX.
-			if !errors.Is(err, unix.EISDIR) && !errors.Is(err, unix.EPERM) {
-				return nil, fmt.Errorf("unlink %q: %w", n, err)
+			if errors.Is(err, unix.EISDIR) || errors.Is(err, unix.EPERM) {
+				up := r.base + ".rm" + rand.Text()
+				// Moving a directory writes its "..", which needs its permission.
+				err = withPermission(fd, n, func() error { return unix.Renameat(fd, n, r.parent, up) })
+				if err == nil {
+					moved = append(moved, up)
+				}
 			}
-			// Moving a directory writes its "..", which needs its permission.
-			if err := chmodDirAt(fd, n); err != nil {
-				return nil, fmt.Errorf("chmod %q: %w", n, err)
+			if ignoreMissing(err) != nil {
+				return nil, fmt.Errorf("entry %q: %w", n, err)
 			}
-			up := r.base + ".rm" + rand.Text()
-			if err := unix.Renameat(fd, n, r.parent, up); err != nil {
-				return nil, fmt.Errorf("move %q up: %w", n, err)
-			}
-			moved = append(moved, up)
 		}
 		if errors.Is(err, io.EOF) {
 			return moved, nil
@@ -95,23 +86,17 @@ func (r *remover) empty(name string) (moved []string, err error) {
 	}
 }
 
-// chmodDirAt gives the owner all permissions on a directory, not on what a link
-// of that name points to. A descriptor opened with O_PATH needs no permission on
-// the directory itself, and the name under /proc leads to it and nothing else.
-func chmodDirAt(dir int, name string) error {
-	fd, err := unix.Openat(dir, name, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
-	if err != nil {
+// withPermission calls op, and once more with all the owner's permissions on the
+// directory called name in dir if it lacked some.
+func withPermission(dir int, name string, op func() error) error {
+	err := op()
+	if !errors.Is(err, unix.EACCES) {
 		return err
 	}
-	defer unix.Close(fd)
-	var st unix.Stat_t
-	if err := unix.Fstat(fd, &st); err != nil {
-		return err
+	if err := chmodDirAt(dir, name); err != nil {
+		return fmt.Errorf("permissions of %q: %w", name, err)
 	}
-	if st.Mode&unix.S_IFMT != unix.S_IFDIR || st.Mode&0o700 == 0o700 {
-		return nil
-	}
-	return unix.Chmod("/proc/self/fd/"+strconv.Itoa(fd), 0o700)
+	return op()
 }
 
 func ignoreMissing(err error) error {

@@ -208,7 +208,7 @@ func planTree(ctx context.Context, req StageRequest, report *StageReport) ([]sta
 	plan := make([]staged, len(tree.Files))
 	paths := newPathSet()
 	for i, f := range tree.Files {
-		plan[i] = staged{rel: f.Path, size: f.Size, digest: f.SHA256}
+		plan[i] = staged{rel: f.Path, size: f.Size, digest: f.Digest}
 		paths.noteCase(f.Path)
 	}
 	report.Files, report.Bytes, report.Noted = len(plan), tree.Bytes(), paths.clash

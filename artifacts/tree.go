@@ -30,7 +30,7 @@ type Tree struct {
 type TreeFile struct {
 	Path   string `json:"path"` // relative, see CheckPath
 	Size   int64  `json:"size"`
-	SHA256 Digest `json:"digest"`
+	Digest Digest `json:"digest"`
 }
 
 // Bytes is the size of all files together.
@@ -86,7 +86,7 @@ func DecodeTree(doc []byte, limits Limits) (*Tree, error) {
 			return nil, fmt.Errorf("tree document: %w: path %q after %q is not in ascending order", ErrInvalid, f.Path, last)
 		}
 		last = f.Path
-		if _, err := ParseDigest(string(f.SHA256)); err != nil {
+		if _, err := ParseDigest(string(f.Digest)); err != nil {
 			return nil, fmt.Errorf("tree document: file %q: %w", f.Path, err)
 		}
 		if err := errors.Join(count.add(f.Path, f.Size), paths.addFile(f.Path)); err != nil {
