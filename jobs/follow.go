@@ -124,10 +124,13 @@ func (w *Waiter) pop() *Record {
 	return r
 }
 
-func (w *Waiter) expects(id string) bool {
+// strike takes a job off the expected ones; false if it was not expected.
+func (w *Waiter) strike(id string) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.pending[id]
+	expected := w.pending[id]
+	delete(w.pending, id)
+	return expected
 }
 
 // LookNow makes the next call of Next look records up at once: for jobs that
@@ -141,22 +144,70 @@ func (w *Waiter) Left() int {
 	return len(w.pending) + len(w.found)
 }
 
+// Ended is a job that has ended, with its record as the worker sent it.
+type Ended struct {
+	ID  string
+	raw []byte
+	rec *Record // when it was looked up
+}
+
+// Raw is the record's JSON, or nil when it was looked up. Nobody has checked
+// it yet.
+func (e *Ended) Raw() []byte { return e.raw }
+
+// Record decodes the record. An error means that the announcement was not what
+// a worker sends: expect the job again, and its record will be looked up.
+func (e *Ended) Record() (*Record, error) {
+	if e.rec != nil {
+		return e.rec, nil
+	}
+	r, err := decodeRecord(e.raw)
+	if err != nil {
+		return nil, err
+	}
+	if r.State != Done || r.ID != e.ID || r.Result == nil {
+		return nil, fmt.Errorf("the announcement of job %s holds no finished record of it", e.ID)
+	}
+	e.rec = r
+	return r, nil
+}
+
 // Next gives the record of an expected job that has ended, each once. It
 // blocks until there is one or ctx ends.
 func (w *Waiter) Next(ctx context.Context) (*Record, error) {
 	for {
-		if r := w.pop(); r != nil {
+		e, err := w.NextEnded(ctx)
+		if err != nil {
+			return nil, err
+		}
+		r, err := e.Record()
+		if err == nil {
 			return r, nil
 		}
+		w.Expect(e.ID)
+		w.LookNow()
+	}
+}
+
+// NextEnded is Next for those who read many records and need little of each:
+// it leaves the decoding to them.
+func (w *Waiter) NextEnded(ctx context.Context) (Ended, error) {
+	for {
+		if r := w.pop(); r != nil {
+			return Ended{ID: r.ID, rec: r}, nil
+		}
 		if err := ctx.Err(); err != nil {
-			return nil, context.Cause(ctx)
+			return Ended{}, context.Cause(ctx)
 		}
 		until := time.Until(w.look)
 		if until <= 0 {
+			start := time.Now()
 			if err := w.reconcile(ctx); err != nil {
-				return nil, err
+				return Ended{}, err
 			}
-			w.look = time.Now().Add(w.every)
+			// Looking up is a pass over all records when much is expected; it
+			// must stay a small part of the time.
+			w.look = time.Now().Add(max(w.every, 20*time.Since(start)))
 			continue
 		}
 		m, err := w.sub.NextMsg(min(until, 100*time.Millisecond))
@@ -167,21 +218,16 @@ func (w *Waiter) Next(ctx context.Context) (*Record, error) {
 			w.look = time.Now()
 			continue
 		case err != nil:
-			return nil, fmt.Errorf("listen for results: %w", err)
+			return Ended{}, fmt.Errorf("listen for results: %w", err)
 		}
-		w.look = time.Now().Add(w.every)
+		if next := time.Now().Add(w.every); next.After(w.look) {
+			w.look = next
+		}
 		id := m.Subject[strings.LastIndexByte(m.Subject, '.')+1:]
-		if !w.expects(id) {
+		if !w.strike(id) {
 			continue
 		}
-		r, err := decodeRecord(m.Data)
-		if err != nil || r.State != Done || r.ID != id {
-			continue // not what a worker sends; the record itself will tell
-		}
-		w.mu.Lock()
-		delete(w.pending, id)
-		w.mu.Unlock()
-		return r, nil
+		return Ended{ID: id, raw: m.Data}, nil
 	}
 }
 
