@@ -1,0 +1,15 @@
+;; No loop: every function calls the next one ten times.
+(module
+  (func $a call $b call $b call $b call $b call $b call $b call $b call $b call $b call $b)
+  (func $b call $c call $c call $c call $c call $c call $c call $c call $c call $c call $c)
+  (func $c call $d call $d call $d call $d call $d call $d call $d call $d call $d call $d)
+  (func $d call $e call $e call $e call $e call $e call $e call $e call $e call $e call $e)
+  (func $e call $f call $f call $f call $f call $f call $f call $f call $f call $f call $f)
+  (func $f call $g call $g call $g call $g call $g call $g call $g call $g call $g call $g)
+  (func $g call $h call $h call $h call $h call $h call $h call $h call $h call $h call $h)
+  (func $h call $i call $i call $i call $i call $i call $i call $i call $i call $i call $i)
+  (func $i call $j call $j call $j call $j call $j call $j call $j call $j call $j call $j)
+  (func $j call $k call $k call $k call $k call $k call $k call $k call $k call $k call $k)
+  (func $k call $l call $l call $l call $l call $l call $l call $l call $l call $l call $l)
+  (func $l nop)
+  (export "run" (func $a)))
