@@ -55,6 +55,7 @@ bold "grep: search a directory"
 show submit run grep --map-dir docs::/docs -- --recursive --line-number --include='*.md' 'fail closed' /docs || true
 
 bold "markdown: this repository's README as HTML"
+mkdir -p .demo/readme && cp README.md .demo/readme/
 show submit run markdown --map-dir .demo/readme::/in --output /out="$OUT" -- --page --title=boxfleet --output=/out/README.html /in/README.md
 
 bold "resize: an image, and the picture comes back"

@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"time"
 
 	natsserver "github.com/nats-io/nats-server/v2/server"
@@ -187,6 +188,6 @@ func (s *s3Server) close() {
 type lineLogger struct{ log *slog.Logger }
 
 func (l *lineLogger) Write(p []byte) (int, error) {
-	l.log.Warn("S3 server", "says", string(p))
+	l.log.Info("S3 server", "says", strings.TrimSpace(string(p)))
 	return len(p), nil
 }
