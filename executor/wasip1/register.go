@@ -76,6 +76,10 @@ var functions = []function{
 // Register installs the host module in a runtime. Call it once per runtime,
 // before instantiating guests.
 func Register(ctx context.Context, rt wazero.Runtime) error {
+	if rt.Module(ModuleName) != nil {
+		// wazero would notice too, but drop the first one while failing.
+		return fmt.Errorf("wasip1: the runtime has a module %s already; register once per runtime", ModuleName)
+	}
 	b := rt.NewHostModuleBuilder(ModuleName)
 	for i := range functions {
 		f := &functions[i]
