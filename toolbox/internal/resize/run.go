@@ -50,7 +50,7 @@ func describe(o *options) *command.Command {
 			command.String(&o.filter, "filter", "From quick to fine").OneOf("nearest", "bilinear", "catmull-rom"),
 			command.String(&o.format, "format", "Of the output; without one its name decides, then the input's").OneOf("png", "jpeg"),
 			command.Number(&o.quality, "quality", "Of a JPEG, 1 to 100"),
-			command.Number(&o.maxPixels, "max-pixels", "Refuse a picture, read or to be made, of more pixels; each takes some 8 bytes of memory"),
+			command.Number(&o.maxPixels, "max-pixels", "Refuse a picture, read or to be made, of more pixels; memory goes up to 40 bytes a pixel when a large one is made from a large one"),
 		},
 	}
 }
