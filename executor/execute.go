@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -44,6 +45,9 @@ func (e *Executor) Run(ctx context.Context, a *jobs.Attempt) (*jobs.Result, erro
 	err := r.admit(ctx)
 	if err == nil {
 		err = r.fetch(ctx)
+	}
+	if err == nil {
+		err = r.reserve(ctx)
 	}
 	if err == nil {
 		err = r.stage(ctx)
@@ -98,7 +102,7 @@ func (r *run) result(ctx context.Context, err error) (*jobs.Result, error) {
 	return nil, err
 }
 
-// admit decides what the job gets and waits for its memory.
+// admit decides what the job gets.
 func (r *run) admit(ctx context.Context) (err error) {
 	job := r.a.Job
 	if r.grant, err = r.e.cfg.Ceilings.Grant(&job.Options); err != nil {
@@ -113,10 +117,16 @@ func (r *run) admit(ctx context.Context) (err error) {
 	if r.net, err = r.e.newNetwork(job); err != nil {
 		return err
 	}
-	need := int64(r.grant.Memory)
-	if need > int64(r.e.cfg.MemoryBudget) {
+	if r.grant.Memory > r.e.cfg.MemoryBudget {
 		return refuse(jobs.Denied, "wasm_max_memory_size: %s is more than this worker's whole memory budget of %s", r.grant.Memory, r.e.cfg.MemoryBudget)
 	}
+	return nil
+}
+
+// reserve waits for the job's memory. It comes after the module is compiled:
+// a job that waits for a compiler must not keep memory from those that run.
+func (r *run) reserve(ctx context.Context) error {
+	need := int64(r.grant.Memory)
 	if err := r.e.memory.Acquire(ctx, need); err != nil {
 		return err
 	}
@@ -124,7 +134,8 @@ func (r *run) admit(ctx context.Context) (err error) {
 	return nil
 }
 
-// environment gives the guest's variables, secrets resolved.
+// environment gives the guest's variables, secrets resolved, in the order of
+// their names: a deterministic job sees them in the same order every time.
 func (e *Executor) environment(o *limits.RunOption) ([]string, error) {
 	if len(o.EnvVars) == 0 {
 		return nil, nil
@@ -138,6 +149,7 @@ func (e *Executor) environment(o *limits.RunOption) ([]string, error) {
 		}
 		env = append(env, name+"="+value)
 	}
+	slices.Sort(env)
 	return env, nil
 }
 

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/tetratelabs/wazero"
+	"go.opentelemetry.io/otel"
+	"go.opentelemetry.io/otel/metric"
 	"golang.org/x/sync/semaphore"
 
 	"boxfleet/artifacts"
@@ -70,9 +72,14 @@ func New(ctx context.Context, store *artifacts.Store, cfg Config) (e *Executor, 
 	if e.rt, err = newRuntime(ctx, meter.RuntimeConfig().WithCompilationCache(e.code)); err != nil {
 		return nil, err
 	}
+	compiles, err := otel.Meter("boxfleet/executor").Int64Counter("boxfleet.compiles",
+		metric.WithDescription("modules compiled, because no cache had them"), metric.WithUnit("{module}"))
+	if err != nil {
+		return nil, fmt.Errorf("set up metrics: %w", err)
+	}
 	e.epoch = meter.NewEpoch(cfg.Tick)
 	e.modules = &moduleCache{
-		rt: e.rt, rewrite: rewrite, wasmDir: wasmDir, dir: compileDir,
+		rt: e.rt, rewrite: rewrite, dir: compileDir, wasmDir: wasmDir, nativeDir: nativeDir, compiles: compiles, log: cfg.Log,
 		fresh: func(ctx context.Context) (wazero.Runtime, error) {
 			return newRuntime(ctx, meter.RuntimeConfig())
 		},

@@ -9,6 +9,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash/crc32"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
@@ -16,6 +18,7 @@ import (
 	"time"
 
 	"github.com/tetratelabs/wazero"
+	"go.opentelemetry.io/otel/metric"
 
 	"boxfleet/artifacts"
 	"boxfleet/executor/wasihttp"
@@ -43,14 +46,17 @@ func (e *badModuleError) Unwrap() error { return e.err }
 // moduleCache finds compiled modules by digest: in memory, or compiled code on
 // disk, or by compiling. Callers of one digest join.
 type moduleCache struct {
-	rt       wazero.Runtime // with the disk cache behind it
-	fresh    func(ctx context.Context) (wazero.Runtime, error)
-	rewrite  metering.Config
-	wasmDir  string // rewritten modules, beside wazero's compiled code
-	dir      string
-	maxBytes int64 // in memory
-	maxDisk  int64
-	turns    chan struct{} // bounded compile queue
+	rt        wazero.Runtime // with the disk cache behind it
+	fresh     func(ctx context.Context) (wazero.Runtime, error)
+	rewrite   metering.Config
+	dir       string // of everything compiled, for its size
+	wasmDir   string // rewritten modules, by digest
+	nativeDir string // wazero's compiled code
+	compiles  metric.Int64Counter
+	log       *slog.Logger
+	maxBytes  int64 // in memory
+	maxDisk   int64
+	turns     chan struct{} // bounded compile queue
 
 	mu      sync.Mutex
 	byID    map[artifacts.Digest]*module
@@ -62,10 +68,12 @@ type moduleCache struct {
 // compiling is a compilation that callers wait for. It belongs to none of
 // them, so that one caller's end does not fail the others.
 type compiling struct {
-	done chan struct{}
-	m    *module
-	err  error
-	disk bool
+	done    chan struct{}
+	waiters int  // callers that will hold m; guarded by moduleCache.mu
+	counted bool // m.refs has the waiters; guarded likewise
+	m       *module
+	err     error
+	disk    bool
 }
 
 // source gives a module's bytes when they are needed.
@@ -93,6 +101,7 @@ func (c *moduleCache) get(ctx context.Context, d artifacts.Digest, read source, 
 		c.pending[d] = p
 		go c.compile(context.WithoutCancel(ctx), d, read, p)
 	}
+	p.waiters++
 	c.mu.Unlock()
 
 	// A module that loads from disk is there in a moment; one that must be
@@ -102,6 +111,7 @@ func (c *moduleCache) get(ctx context.Context, d artifacts.Digest, read source, 
 	select {
 	case <-p.done:
 	case <-ctx.Done():
+		c.leave(p)
 		return nil, "", context.Cause(ctx)
 	case <-patience.C:
 		park.Park()
@@ -109,26 +119,34 @@ func (c *moduleCache) get(ctx context.Context, d artifacts.Digest, read source, 
 		case <-p.done:
 		case <-ctx.Done():
 		}
-		if err := park.Unpark(ctx); err != nil {
-			return nil, "", err
+		err := park.Unpark(ctx)
+		if err == nil && ctx.Err() != nil {
+			err = context.Cause(ctx)
 		}
-		if ctx.Err() != nil {
-			return nil, "", context.Cause(ctx)
+		if err != nil {
+			c.leave(p)
+			return nil, "", err
 		}
 	}
 	if p.err != nil {
 		return nil, "", p.err
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	p.m.refs++
-	if p.m.elem == nil { // evicted between its compilation and now: still usable while held
-		c.adopt(d, p.m)
-	}
 	if p.disk {
 		return p.m, "disk", nil
 	}
 	return p.m, "none", nil
+}
+
+// leave takes back the hold of a caller that waits no longer.
+func (c *moduleCache) leave(p *compiling) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case !p.counted:
+		p.waiters--
+	case p.m != nil:
+		c.unhold(p.m)
+	}
 }
 
 // has tells whether get will find the module without its bytes.
@@ -152,8 +170,10 @@ func (c *moduleCache) compile(ctx context.Context, d artifacts.Digest, read sour
 		c.mu.Lock()
 		delete(c.pending, d)
 		if p.m != nil {
+			p.m.refs = p.waiters // before anything can evict it
 			c.adopt(d, p.m)
 		}
+		p.counted = true
 		c.mu.Unlock()
 		close(p.done)
 	}()
@@ -180,12 +200,26 @@ func (c *moduleCache) compile(ctx context.Context, d artifacts.Digest, read sour
 		p.err = err
 		return
 	}
+	c.compiles.Add(ctx, 1)
 	if p.m, p.err = c.load(ctx, c.rt, rewritten.Info, rewritten.Wasm); p.err != nil {
-		p.m, p.err = c.loadFresh(ctx, rewritten.Info, rewritten.Wasm, p.err)
+		// Either nobody can compile it, or the code that is kept for it is damaged.
+		if p.m, p.err = c.loadFresh(ctx, rewritten.Info, rewritten.Wasm, p.err); p.err == nil {
+			c.dropNative()
+		}
 		return
 	}
 	if err := writeRewritten(path, rewritten); err == nil {
 		c.sweep()
+	}
+}
+
+// dropNative removes all compiled code from the disk: one of its files is
+// damaged, and only wazero knows which. What is in memory stays.
+func (c *moduleCache) dropNative() {
+	c.log.Warn("the compile cache holds damaged code; all of it is compiled again when it is next needed", "dir", c.nativeDir)
+	entries, _ := os.ReadDir(c.nativeDir)
+	for _, e := range entries {
+		_ = os.RemoveAll(filepath.Join(c.nativeDir, e.Name()))
 	}
 }
 
@@ -194,10 +228,16 @@ func (c *moduleCache) compile(ctx context.Context, d artifacts.Digest, read sour
 type initial struct {
 	Memories []metering.Memory
 	Tables   []metering.Table
+	// CRC is of the rewritten module (CRC-32C): a changed bit could otherwise
+	// be a valid module with other limits. It guards against broken disks; who
+	// can write the directory needs no such trick.
+	CRC uint32
 }
 
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
 func writeRewritten(path string, m *metering.Module) error {
-	head, err := json.Marshal(initial{m.Info.Memories, m.Info.Tables})
+	head, err := json.Marshal(initial{m.Info.Memories, m.Info.Tables, crc32.Checksum(m.Wasm, castagnoli)})
 	if err != nil {
 		return err
 	}
@@ -213,6 +253,9 @@ func readRewritten(path string) (*metering.Info, []byte, error) {
 	var in initial
 	if err := json.Unmarshal(head, &in); err != nil {
 		return nil, nil, err
+	}
+	if sum := crc32.Checksum(wasm, castagnoli); sum != in.CRC {
+		return nil, nil, fmt.Errorf("%s is damaged: checksum %08x, want %08x", path, sum, in.CRC)
 	}
 	return &metering.Info{Memories: in.Memories, Tables: in.Tables}, wasm, nil
 }
@@ -283,6 +326,7 @@ func (c *moduleCache) uncached(ctx context.Context, read source) (*module, error
 	if err != nil {
 		return nil, err
 	}
+	c.compiles.Add(ctx, 1)
 	m, err := c.loadFresh(ctx, rewritten.Info, rewritten.Wasm, nil)
 	if err == nil {
 		m.refs = 1
@@ -321,6 +365,11 @@ func (c *moduleCache) evict(m *module) {
 func (c *moduleCache) release(m *module) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.unhold(m)
+}
+
+// unhold is release with c.mu held.
+func (c *moduleCache) unhold(m *module) {
 	if m.refs--; m.refs == 0 && m.elem == nil {
 		m.close()
 	}
