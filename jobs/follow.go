@@ -133,6 +133,12 @@ func (w *Waiter) strike(id string) bool {
 	return expected
 }
 
+func (w *Waiter) expects(id string) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.pending[id]
+}
+
 // LookNow makes the next call of Next look records up at once: for jobs that
 // may have ended before the waiter was made.
 func (w *Waiter) LookNow() { w.look = time.Now() }
@@ -263,16 +269,21 @@ func (w *Waiter) reconcile(ctx context.Context) error {
 }
 
 func (w *Waiter) scan(ctx context.Context) error {
-	for r, err := range w.c.Records(ctx) {
+	for h, err := range w.c.RecordHeads(ctx) {
 		if err != nil {
 			if ctx.Err() != nil {
 				return context.Cause(ctx)
 			}
 			return nil
 		}
-		if r.State == Done {
-			w.find(r)
+		if !h.Done || !w.expects(h.ID) {
+			continue
 		}
+		r, err := h.Record()
+		if err != nil {
+			return err
+		}
+		w.find(r)
 	}
 	return nil
 }

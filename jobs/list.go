@@ -1,6 +1,7 @@
 package jobs
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"iter"
@@ -14,23 +15,56 @@ import (
 // QueuedIDs.
 func (c *Client) Records(ctx context.Context) iter.Seq2[*Record, error] {
 	return func(yield func(*Record, error) bool) {
+		for h, err := range c.RecordHeads(ctx) {
+			var r *Record
+			if err == nil {
+				r, err = h.Record()
+			}
+			if !yield(r, err) {
+				return
+			}
+		}
+	}
+}
+
+// RecordHead is a record that has not been decoded: enough to pass over those
+// that are not wanted.
+type RecordHead struct {
+	ID string
+	// Done tells whether the job has ended.
+	Done bool
+	// Raw is the record's JSON.
+	Raw []byte
+}
+
+// Record decodes the record.
+func (h *RecordHead) Record() (*Record, error) { return decodeRecord(h.Raw) }
+
+// doneHead is how the JSON of a finished record starts; State is its first
+// field.
+var doneHead = []byte(`{"state":"done",`)
+
+// RecordHeads is Records for those who want few of many.
+func (c *Client) RecordHeads(ctx context.Context) iter.Seq2[RecordHead, error] {
+	return func(yield func(RecordHead, error) bool) {
 		watch, err := c.status.Watch(ctx, c.tenant+".*", jetstream.IgnoreDeletes())
 		if err != nil {
-			yield(nil, fmt.Errorf("list jobs: %w", err))
+			yield(RecordHead{}, fmt.Errorf("list jobs: %w", err))
 			return
 		}
 		defer func() { _ = watch.Stop() }()
 		for {
 			select {
 			case <-ctx.Done():
-				yield(nil, context.Cause(ctx))
+				yield(RecordHead{}, context.Cause(ctx))
 				return
 			case entry, ok := <-watch.Updates():
 				if !ok || entry == nil { // nil: all that was there has been seen
 					return
 				}
-				r, err := decodeRecord(entry.Value())
-				if !yield(r, err) {
+				h := RecordHead{ID: strings.TrimPrefix(entry.Key(), c.tenant+"."), Raw: entry.Value()}
+				h.Done = bytes.HasPrefix(h.Raw, doneHead)
+				if !yield(h, nil) {
 					return
 				}
 			}
