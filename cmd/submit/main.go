@@ -14,6 +14,9 @@ import (
 	"boxfleet/internal/telemetry"
 )
 
+// version is set when a release is built.
+var version string
+
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	// The first signal ends the command in order; a second one ends it at once.
@@ -25,13 +28,13 @@ func main() {
 }
 
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	return submitcli.Program{Stdin: stdin, Stdout: stdout, Stderr: stderr, Telemetry: traces}.Run(ctx, args)
+	return submitcli.Program{Stdin: stdin, Stdout: stdout, Stderr: stderr, Version: version, Telemetry: traces}.Run(ctx, args)
 }
 
 // traces sends the client's spans where OTEL_* variables say, or else to the
 // fleet's own trace store, if its context names one.
 func traces(ctx context.Context, f *fleet.Context) (func(context.Context) error, error) {
-	t, err := telemetry.Setup(ctx, telemetry.Config{Service: "boxfleet-submit", DefaultOTLP: f.OTLP})
+	t, err := telemetry.Setup(ctx, telemetry.Config{Service: "boxfleet-submit", Version: version, DefaultOTLP: f.OTLP})
 	if err != nil {
 		return nil, err
 	}

@@ -3,15 +3,12 @@ package submitcli
 import (
 	"bufio"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"os"
-	"sync"
+	"strconv"
 	"time"
-
-	"boxfleet/jobs"
 )
 
 // halted ends a batch in the middle: by Ctrl-C or because the fleet went away.
@@ -87,66 +84,53 @@ func (b *batchRun) finish() error {
 	return exitWith(unfinishedIf(b.failed.Load() > 0 || b.plan.bad > 0))
 }
 
-// results is where a batch's results go, one JSON object a line.
+// results is where a batch's results go: one JSON object a line, a result with
+// the line of the batch file it belongs to. One goroutine writes.
 type results struct {
-	mu     sync.Mutex
 	out    *bufio.Writer
-	enc    *json.Encoder
 	file   *os.File // nil for standard output
 	closed bool
 	last   time.Time
 }
 
-// resultLine is one line of the results: the result and the line of the batch
-// file it belongs to.
-type resultLine struct {
-	Line int `json:"line"`
-	*jobs.Result
-}
-
 // openResults makes the file of --results. Without one it gives a sink that
 // takes nothing.
 func (a *app) openResults(f *batchFlags) (*results, error) {
-	r := &results{}
 	switch f.results {
 	case "":
-		return r, nil
+		return &results{}, nil
 	case "-":
-		r.use(a.Stdout)
-		return r, nil
+		return newResults(a.Stdout), nil
 	}
 	file, err := os.Create(f.results)
 	if err != nil {
 		return nil, usagef("--results: %w", plainPathError(err))
 	}
+	r := newResults(file)
 	r.file = file
-	r.use(file)
 	return r, nil
 }
 
-func (r *results) use(w io.Writer) {
-	r.out = bufio.NewWriterSize(w, 64<<10)
-	r.enc = json.NewEncoder(r.out)
-	r.enc.SetEscapeHTML(false)
-	r.last = time.Now()
+func newResults(w io.Writer) *results {
+	return &results{out: bufio.NewWriterSize(w, 64<<10), last: time.Now()}
 }
 
-// write adds a result. What is written reaches the file within a second or
-// so, for those who follow it.
-func (r *results) write(line int, res *jobs.Result) error {
+// write adds a result, given as a JSON object on one line. What is written
+// reaches the file within a second or so, for those who follow it.
+func (r *results) write(line int, result []byte) error {
 	if r.out == nil {
 		return nil
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if err := r.enc.Encode(resultLine{line, inLists(res)}); err != nil {
-		return fmt.Errorf("write results: %w", err)
-	}
-	if now := time.Now(); now.Sub(r.last) > time.Second {
+	head := strconv.AppendInt(append(r.out.AvailableBuffer(), `{"line":`...), int64(line), 10)
+	_, _ = r.out.Write(append(head, ',')) // a bufio.Writer keeps its first error
+	_, _ = r.out.Write(result[1:])
+	err := r.out.WriteByte('\n')
+	if now := time.Now(); err == nil && now.Sub(r.last) > time.Second {
 		r.last = now
-		if err := r.out.Flush(); err != nil {
-			return fmt.Errorf("write results: %w", err)
-		}
+		err = r.out.Flush()
+	}
+	if err != nil {
+		return fmt.Errorf("write results: %w", err)
 	}
 	return nil
 }

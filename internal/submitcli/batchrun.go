@@ -142,12 +142,12 @@ func (b *batchRun) lookBack(ctx context.Context) error {
 	for _, id := range queued {
 		b.earlier[id] = false
 	}
-	for rec, err := range b.client.Records(ctx) {
+	for h, err := range b.client.RecordHeads(ctx) {
 		if err != nil {
 			return err
 		}
-		if b.plan.lineOf(rec.ID) != 0 {
-			b.earlier[rec.ID] = rec.State == jobs.Done
+		if b.plan.lineOf(h.ID) != 0 {
+			b.earlier[h.ID] = h.Done
 		}
 	}
 	return nil
@@ -278,14 +278,26 @@ func (b *batchRun) known(id string) bool {
 // take receives results until everything submitted has ended.
 func (b *batchRun) take(ctx context.Context, submitDone *atomic.Bool) error {
 	for !submitDone.Load() || b.waiter.Left() > 0 {
-		rec, err := b.waiter.Next(ctx)
+		e, err := b.waiter.NextEnded(ctx)
 		if errors.Is(err, errNothingLeft) {
 			return nil
 		}
 		if err != nil {
 			return err
 		}
-		if err := b.got(rec, false); err != nil {
+		l, ok := leanOf(e.Raw())
+		if !ok {
+			rec, err := e.Record()
+			if err != nil { // not what a worker sends; the record itself will tell
+				b.waiter.Expect(e.ID)
+				b.waiter.LookNow()
+				continue
+			}
+			if l, err = lean(rec); err != nil {
+				return err
+			}
+		}
+		if err := b.got(e.ID, l, false); err != nil {
 			return err
 		}
 	}
@@ -297,15 +309,26 @@ func (b *batchRun) giveEarlier(ctx context.Context) error {
 	if len(b.reused) == 0 {
 		return nil
 	}
-	for rec, err := range b.client.Records(ctx) {
+	for h, err := range b.client.RecordHeads(ctx) {
 		if err != nil {
 			return err
 		}
-		if b.reused[rec.ID] && rec.State == jobs.Done {
-			delete(b.reused, rec.ID)
-			if err := b.got(rec, true); err != nil {
+		if !h.Done || !b.reused[h.ID] {
+			continue
+		}
+		l, ok := leanOf(h.Raw)
+		if !ok {
+			rec, err := h.Record()
+			if err == nil {
+				l, err = lean(rec)
+			}
+			if err != nil {
 				return err
 			}
+		}
+		delete(b.reused, h.ID)
+		if err := b.got(h.ID, l, true); err != nil {
+			return err
 		}
 	}
 	if n := len(b.reused); n > 0 {
@@ -315,17 +338,13 @@ func (b *batchRun) giveEarlier(ctx context.Context) error {
 }
 
 // got counts and writes one result.
-func (b *batchRun) got(rec *jobs.Record, reused bool) error {
-	r := rec.Result
-	if r == nil {
-		return fmt.Errorf("the record of job %s has no result", rec.ID)
-	}
+func (b *batchRun) got(id string, l leanResult, reused bool) error {
 	b.ended.Add(1)
-	if r.Outcome != jobs.Succeeded {
+	if l.outcome != jobs.Succeeded {
 		b.failed.Add(1)
 	}
-	b.summary.add(rec, reused)
-	return b.sink.write(b.plan.lineOf(rec.ID), r)
+	b.summary.add(l, reused)
+	return b.sink.write(b.plan.lineOf(id), l.result)
 }
 
 // progress is what the bar says.

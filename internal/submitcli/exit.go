@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"strings"
+	"syscall"
 
 	"github.com/spf13/pflag"
 
@@ -22,6 +24,7 @@ const (
 	exitFleet       = 125 // the fleet, its queue or its object store failed
 	exitNoTool      = 127
 	exitInterrupted = 130 // Ctrl-C; also of a canceled job
+	exitPipe        = 141 // the reader of standard output is gone; what SIGPIPE gives other programs
 	maxGuestCode    = 255
 )
 
@@ -57,6 +60,9 @@ func usagef(format string, args ...any) error { return usage(fmt.Errorf(format, 
 func (a *app) verdict(err error) (code int, lines []string) {
 	if err == nil {
 		return exitOK, nil
+	}
+	if errors.Is(err, syscall.EPIPE) && !errors.As(err, new(*net.OpError)) {
+		return exitPipe, nil
 	}
 	code = exitFleet
 	var ee *exitError

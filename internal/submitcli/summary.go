@@ -36,20 +36,19 @@ func newSummary(batch string, lines, skipped int) *summary {
 	return &summary{batch: batch, lines: lines, skipped: skipped, by: map[jobs.Outcome]*outcomeTimes{}, all: newTimes()}
 }
 
-func (s *summary) add(rec *jobs.Record, reused bool) {
-	r := rec.Result
-	o := s.by[r.Outcome]
+func (s *summary) add(l leanResult, reused bool) {
+	o := s.by[l.outcome]
 	if o == nil {
 		t := newTimes()
 		o = &t
-		s.by[r.Outcome] = o
+		s.by[l.outcome] = o
 	}
-	s.fuel += r.FuelConsumed
-	run := int64(r.Phases[jobs.PhaseRun] * 1000)
-	latency := time.Since(rec.SubmittedAt).Microseconds()
+	s.fuel += l.fuel
+	run := int64(l.runMS * 1000)
+	latency := time.Since(l.submitted).Microseconds()
 	if reused {
 		s.reused++
-		latency = r.FinishedAt.Sub(rec.SubmittedAt).Microseconds()
+		latency = l.finished.Sub(l.submitted).Microseconds()
 	}
 	for _, t := range []*outcomeTimes{o, &s.all} {
 		record(t.latency, latency)

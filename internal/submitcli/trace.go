@@ -121,7 +121,9 @@ func getTrace(ctx context.Context, url string) ([]span, error) {
 	var doc struct {
 		Spans []span `json:"spans"`
 	}
-	if err := json.NewDecoder(io.LimitReader(resp.Body, maxTrace)).Decode(&doc); err != nil {
+	dec := json.NewDecoder(io.LimitReader(resp.Body, maxTrace))
+	dec.UseNumber() // counts are shown as they were sent
+	if err := dec.Decode(&doc); err != nil {
 		return nil, fmt.Errorf("read the trace: %w", err)
 	}
 	return doc.Spans, nil

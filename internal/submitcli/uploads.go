@@ -126,7 +126,7 @@ func (a *app) uploadDir(ctx context.Context, store *artifacts.Store, path string
 		return "", fmt.Errorf("upload directory %s: %w", path, err)
 	}
 	if stats.Sent > 0 {
-		a.remark("uploaded %s: %s, %s of them new (%s)", path, count(stats.Files, "file"), fmt.Sprint(stats.Sent), size(stats.SentSize))
+		a.remark("uploaded %s: %s, %d new (%s)", path, count(stats.Files, "file"), stats.Sent, size(stats.SentSize))
 	}
 	return digest, nil
 }
