@@ -1,0 +1,54 @@
+//go:build linux
+
+package wasip1_test
+
+import (
+	"bytes"
+	"context"
+	"sort"
+	"testing"
+
+	"github.com/tetratelabs/wazero"
+
+	"boxfleet/executor/sandboxfs"
+	"boxfleet/executor/wasip1"
+)
+
+// TestConformance runs the programs of testdata/conformance.c, over both
+// resolvers.
+func TestConformance(t *testing.T) {
+	module := compiled(t, "testdata/conformance.wasm")
+	var names []string
+	for name := range module.ExportedFunctions() {
+		if name != "_start" {
+			names = append(names, name)
+		}
+	}
+	sort.Strings(names)
+	if len(names) < 50 {
+		t.Fatalf("only %d programs", len(names))
+	}
+	for _, r := range resolvers {
+		for _, name := range names {
+			t.Run(r.name+"/"+name, func(t *testing.T) {
+				fs, err := sandboxfs.New([]sandboxfs.Mount{{Guest: "/", Host: t.TempDir(), Mode: sandboxfs.ReadWrite}}, sandboxfs.Quota{})
+				must(t, err)
+				defer fs.Close()
+				if r.walk {
+					fs.UseWalk()
+				}
+				var stderr bytes.Buffer
+				s, err := wasip1.New(wasip1.Config{Args: []string{name}, FS: fs, Stderr: &stderr})
+				must(t, err)
+				defer s.Close()
+				ctx := s.Context(context.Background())
+				mod, err := engine.rt.InstantiateModule(ctx, module, wazero.NewModuleConfig().WithName(""))
+				must(t, err)
+				defer mod.Close(ctx)
+				if _, err := mod.ExportedFunction(name).Call(ctx); err != nil {
+					t.Errorf("%v\n%s", err, stderr.String())
+				}
+			})
+		}
+	}
+}
