@@ -99,6 +99,17 @@ func TestRenderOddPages(t *testing.T) {
 	}
 }
 
+// Big pages that are made to be slow are not: this test ends.
+func TestRenderIsLinear(t *testing.T) {
+	base, _ := url.Parse("http://h/" + strings.Repeat("x", 2000))
+	for _, piece := range []string{"<a b=\">", "<a b='>'", "<a ", "<", "</", "<!", "<!--", "<title>", "</title", "<script>", "<li><ul>", "<a href=y>", "<a href=y>z", "<b></i>", "&", "&#", "<blockquote>x", "<pre>\n", "<main><article>"} {
+		page := strings.Repeat(piece, maxBody/4/len(piece))
+		if got := render(page, base, true, 100_000).content; len(got) > 1<<20+2*len(page) {
+			t.Errorf("%q: %d bytes", piece, len(got))
+		}
+	}
+}
+
 func FuzzRender(f *testing.F) {
 	f.Add(article)
 	f.Add("<a href='x'><b></a><li><ol><li><pre><pre></pre>")

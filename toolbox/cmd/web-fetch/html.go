@@ -17,8 +17,11 @@ type token struct {
 var rawText = map[string]bool{"script": true, "style": true, "textarea": true, "title": true, "xmp": true, "iframe": true, "noembed": true, "noframes": true}
 
 // tokens cuts HTML as browsers do for pages that are not broken on purpose, and never fails: what is no tag is text.
-// It goes over the input once.
+//
+// It takes time in proportion to the input. A tag whose quotes never close has to be looked at to the end of the input,
+// so after maxUnclosed of them quotes mean nothing any more.
 func tokens(s string, yield func(token)) {
+	unclosed := 0
 	for len(s) > 0 {
 		open := strings.IndexByte(s, '<')
 		if open != 0 {
@@ -37,11 +40,17 @@ func tokens(s string, yield func(token)) {
 			_, s, _ = strings.Cut(s, ">")
 			continue
 		}
-		t, rest, ok := tag(s)
-		if !ok {
+		if !startsTag(s) {
 			yield(token{text: "<"})
 			s = s[1:]
 			continue
+		}
+		t, rest, ok := tag(s, unclosed < maxUnclosed)
+		if !ok {
+			unclosed++
+			if t, rest, ok = tag(s, false); !ok {
+				return // no bracket at all follows: browsers drop such a tag
+			}
 		}
 		s = rest
 		yield(t)
@@ -56,19 +65,22 @@ func tokens(s string, yield func(token)) {
 	}
 }
 
-// tag reads the tag at the start of s.
-func tag(s string) (t token, rest string, ok bool) {
+const maxUnclosed = 16
+
+func startsTag(s string) bool {
+	return len(s) > 1 && isLetter(s[1]) || len(s) > 2 && s[1] == '/' && isLetter(s[2])
+}
+
+// tag reads the tag at the start of s. It fails if that does not end.
+func tag(s string, quotes bool) (t token, rest string, ok bool) {
 	i := 1
-	if i < len(s) && s[i] == '/' {
+	if s[i] == '/' {
 		t.end = true
 		i++
 	}
 	start := i
 	for i < len(s) && isNameByte(s[i]) {
 		i++
-	}
-	if i == start || !isLetter(s[start]) {
-		return token{}, s, false
 	}
 	t.name = strings.ToLower(s[start:i])
 	start = i
@@ -79,19 +91,14 @@ func tag(s string) (t token, rest string, ok bool) {
 			if c == quote {
 				quote = 0
 			}
-		case (c == '"' || c == '\'') && i > start && s[i-1] == '=':
+		case quotes && (c == '"' || c == '\'') && i > start && s[i-1] == '=':
 			quote = c
 		case c == '>':
 			t.rawAttr = s[start:i]
 			return t, s[i+1:], true
 		}
 	}
-	// A tag that never ends, perhaps because a quote does not: it ends at the first bracket, or is no tag.
-	if i := strings.IndexByte(s, '>'); i > 0 && quote != 0 {
-		t.rawAttr = s[start:max(i, start)]
-		return t, s[i+1:], true
-	}
-	return token{}, s, false
+	return token{}, "", false
 }
 
 func isLetter(c byte) bool   { return 'a' <= c|0x20 && c|0x20 <= 'z' }

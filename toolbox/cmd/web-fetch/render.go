@@ -276,24 +276,26 @@ func (r *renderer) item() {
 }
 
 func (r *renderer) openLink(href string) {
-	if href = r.resolve(href); href == "" || !r.markdown {
-		return
+	if r.markdown && href != "" {
+		r.href, r.linkAt, r.inLink = href, r.out.Len(), true
 	}
-	r.mark("[")
-	r.href, r.linkAt, r.inLink = href, r.out.Len(), true
 }
 
-// closeLink ends an open link. One without text, around an icon for example, leaves nothing.
+// closeLink ends an open link. One without text, around an icon for example, leaves nothing, and costs no resolving.
 func (r *renderer) closeLink() {
 	if !r.inLink {
 		return
 	}
 	r.inLink = false
-	if len(bytes.TrimSpace(r.out.Bytes()[r.linkAt:])) == 0 {
-		r.out.Truncate(r.linkAt - len("["))
+	written := r.out.Bytes()[r.linkAt:]
+	text := strings.TrimLeft(string(written), " \n>")
+	if strings.TrimSpace(text) == "" {
 		return
 	}
-	r.out.WriteString("](" + r.href + ")")
+	if href := r.resolve(r.href); href != "" {
+		r.out.Truncate(r.linkAt + len(written) - len(text))
+		r.out.WriteString("[" + text + "](" + href + ")")
+	}
 }
 
 // resolve makes a link absolute; those that lead nowhere on the web are "".
