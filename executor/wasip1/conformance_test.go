@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"sort"
+	"strings"
 	"testing"
 
 	"github.com/tetratelabs/wazero"
@@ -50,5 +51,22 @@ func TestConformance(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// TestLibc runs an ordinary C program, deterministically.
+func TestLibc(t *testing.T) {
+	for _, r := range resolvers {
+		w := newWorld(t, hostileGuest{Mounts: []hostileMount{{"/", "rw", "plain"}, {"/data", "ro", "plain"}}})
+		f := w.fs(t, hostileGuest{}, r.walk)
+		o := run(t, compiled(t, "testdata/libc/libc.wasm"), wasip1.Config{
+			Args: []string{"libc", "one", "two words"}, Env: []string{"NAME=value=with=equals"}, FS: f,
+			Stdin: strings.NewReader("first\nsecond\n"), Clock: wasip1.FixedClock(epoch), Rand: wasip1.SeededRand(1),
+		})
+		if o.exit != 42 || o.stdout != "all well\n" {
+			t.Errorf("%s: exit code %d, error %v, stdout %q\n%s", r.name, o.exit, o.err, o.stdout, o.stderr)
+		}
+		must(t, f.Close())
+		w.check(t)
 	}
 }

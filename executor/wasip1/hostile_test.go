@@ -28,17 +28,13 @@ const corpusDir = "../testdata/hostile/fs"
 // hostileGuest is an entry of corpus.json. What a guest tries is told by its
 // source, named after it.
 type hostileGuest struct {
-	Name   string `json:"name"`
-	Tries  string `json:"tries"`
-	Mounts []struct {
-		Guest string `json:"guest"`
-		Mode  string `json:"mode"`  // "ro" or "rw"
-		Stage string `json:"stage"` // which files it starts with: see stages
-	} `json:"mounts"`
-	Args  []string `json:"args"`
-	Env   []string `json:"env"`
-	Stdin string   `json:"stdin"` // "silent": never says anything
-	Quota struct {
+	Name   string         `json:"name"`
+	Tries  string         `json:"tries"`
+	Mounts []hostileMount `json:"mounts"`
+	Args   []string       `json:"args"`
+	Env    []string       `json:"env"`
+	Stdin  string         `json:"stdin"` // "silent": never says anything
+	Quota  struct {
 		WrittenBytes int64 `json:"written_bytes"`
 		Files        int64 `json:"files"`
 		Depth        int   `json:"depth"`
@@ -53,6 +49,12 @@ type hostileGuest struct {
 	Exit       int64  `json:"exit"`
 	Stdout     string `json:"stdout"`
 	Limit      string `json:"limit"`
+}
+
+type hostileMount struct {
+	Guest string `json:"guest"`
+	Mode  string `json:"mode"`  // "ro" or "rw"
+	Stage string `json:"stage"` // which files it starts with: see stages
 }
 
 func corpus(t testing.TB) []hostileGuest {
