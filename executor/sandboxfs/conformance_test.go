@@ -436,7 +436,8 @@ func TestNewErrors(t *testing.T) {
 		{"bad mode", []Mount{{"/a", dir, 7}}, Quota{}, "mode(7)"},
 		{"twice", []Mount{{"/a", dir, ReadOnly}, {"/a", dir, ReadOnly}}, Quota{}, "same guest path"},
 		{"file in the way", []Mount{{"/", other, ReadWrite}, {"/data", dir, ReadWrite}}, Quota{}, "no directory"},
-		{"read-only overlaps", []Mount{{"/", dir, ReadWrite}, {"/sub", filepath.Join(dir, "sub"), ReadOnly}}, Quota{}, "overlaps"},
+		{"read-only overlaps", []Mount{{"/", dir, ReadWrite}, {"/sub", filepath.Join(dir, "sub"), ReadOnly}}, Quota{}, "overlap"},
+		{"read-only is the same", []Mount{{"/a", dir, ReadOnly}, {"/b", filepath.Join(dir, "sub", ".."), ReadWrite}}, Quota{}, "overlap"},
 		{"negative quota", nil, Quota{Files: -1}, "Files is -1"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

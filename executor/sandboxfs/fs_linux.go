@@ -3,7 +3,9 @@ package sandboxfs
 import (
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 
@@ -61,6 +63,12 @@ func New(mounts []Mount, q Quota) (*FS, error) {
 		}
 	}
 	if len(mounts) > 1 {
+		if slices.ContainsFunc(mounts, func(m Mount) bool { return m.Mode != mounts[0].Mode }) {
+			if err := f.checkOverlap(); err != nil {
+				_ = f.Close()
+				return nil, err
+			}
+		}
 		for i, m := range f.mounts {
 			if err := f.nest(m); err != nil {
 				_ = f.Close()
@@ -79,9 +87,6 @@ func (f *FS) mountHost(m Mount) error {
 	for _, other := range f.mounts {
 		if other.Guest == m.Guest {
 			return errors.New("another mount has the same guest path")
-		}
-		if other.Mode != m.Mode && overlap(other.Host, m.Host) {
-			return fmt.Errorf("its host directory overlaps that of %q, whose mode is %s; the read-only one could be written through the other", other.Guest, other.Mode)
 		}
 	}
 	fd, err := unix.Open(m.Host, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
@@ -103,21 +108,38 @@ func (f *FS) mountHost(m Mount) error {
 	return nil
 }
 
-// overlap says whether one host directory is the other or holds it.
-func overlap(a, b string) bool {
-	real := func(p string) string {
-		if r, err := filepath.EvalSymlinks(p); err == nil {
-			p = r
+// checkOverlap refuses a read-only mount whose host directory could be written
+// through a writable one.
+func (f *FS) checkOverlap() error {
+	real := make([]string, len(f.mounts))
+	for i, m := range f.mounts {
+		real[i] = m.hostPath()
+		for j, other := range f.mounts[:i] {
+			_, below := within(real[j], real[i])
+			_, above := within(real[i], real[j])
+			if other.Mode != m.Mode && (below || above || real[i] == real[j]) {
+				return fmt.Errorf("sandboxfs: mounts %d (%s at %q) and %d (%s at %q) overlap on the host, so that the read-only one could be written through the other; give them directories of their own",
+					j, other.Mode, other.Guest, i, m.Mode, m.Guest)
+			}
 		}
-		if r, err := filepath.Abs(p); err == nil {
-			p = r
-		}
+	}
+	return nil
+}
+
+// hostPath is where the pinned directory is now, without links.
+func (m *mount) hostPath() string {
+	if p, err := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", m.fd)); err == nil {
 		return p
 	}
-	a, b = real(a), real(b)
-	_, below := within(a, b)
-	_, above := within(b, a)
-	return a == b || below || above
+	// Without /proc, go by the name.
+	p := m.Host
+	if r, err := filepath.EvalSymlinks(p); err == nil {
+		p = r
+	}
+	if r, err := filepath.Abs(p); err == nil {
+		p = r
+	}
+	return p
 }
 
 // nest hooks a mount into the innermost mount above it, making the directories

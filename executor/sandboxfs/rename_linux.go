@@ -56,6 +56,10 @@ func (f *FS) Rename(oldBase *File, oldPath string, newBase *File, newPath string
 	return nil
 }
 
+// maxMoved is how many entries a directory may hold that is moved deeper: they
+// are all looked at in one call of the guest.
+const maxMoved = 16384
+
 // mayMove checks that a directory keeps within the depth quota where it goes.
 func (f *FS) mayMove(from place, name string, to place) error {
 	var a, b unix.Stat_t
@@ -70,10 +74,16 @@ func (f *FS) mayMove(from place, name string, to place) error {
 	}
 	depth, err := f.depth(to)
 	if err != nil {
+		if err == unix.EDQUOT {
+			f.hit(limitDepth)
+		}
 		return err
 	}
+	if was, err := f.depth(from); err == nil && depth <= was {
+		return nil // not deeper than before
+	}
 	room := f.quota.Depth - depth - 1
-	left := f.quota.DirEntries
+	left := min(f.quota.DirEntries, maxMoved)
 	if room < 0 || !fits(from.fd, name, room, &left) {
 		f.hit(limitDepth)
 		return unix.EDQUOT

@@ -4,8 +4,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// maxLinks is how many symbolic links one lookup follows, as in Linux.
-const maxLinks = 40
+const (
+	// maxLinks is how many symbolic links one lookup follows, as in Linux.
+	maxLinks = 40
+	// maxSteps is how many components one lookup opens: more than any path has,
+	// and fewer than links to long paths would make it take.
+	maxSteps = 2 * maxPath
+)
 
 // walk resolves a path one component at a time. It holds a descriptor for every
 // directory it went through, so ".." returns to the directory it came from
@@ -15,6 +20,7 @@ type walk struct {
 	fs    *FS
 	stack []place // stack[0] is the directory the path is relative to
 	links int
+	steps int
 }
 
 func newWalk(f *FS, base *File) *walk {
@@ -74,6 +80,9 @@ func (w *walk) to(path string, follow bool) (string, error) {
 		}
 		if last && !follow && !slash {
 			return name, nil
+		}
+		if w.steps++; w.steps > maxSteps {
+			return "", unix.ELOOP
 		}
 		target, err := w.step(name, last && !slash)
 		if err != nil {

@@ -95,10 +95,10 @@ func (s *System) needDir(n uint64, r rights) (*sandboxfs.File, errno) {
 // add puts a descriptor at the lowest free number. Their count is bounded by
 // sandboxfs, which hands out the files.
 func (s *System) add(d descriptor) uint32 {
-	for i := range s.fds {
-		if s.fds[i].kind == kindClosed {
-			s.fds[i] = d
-			return uint32(i)
+	for ; s.free < len(s.fds); s.free++ {
+		if s.fds[s.free].kind == kindClosed {
+			s.fds[s.free] = d
+			return uint32(s.free)
 		}
 	}
 	s.fds = append(s.fds, d)
@@ -111,6 +111,7 @@ func (s *System) fdClose(p []uint64) errno {
 		return e
 	}
 	d.close()
+	s.free = min(s.free, int(uint32(p[0])))
 	return errSuccess
 }
 
@@ -131,6 +132,7 @@ func (s *System) fdRenumber(p []uint64) errno {
 	to.close()
 	*to = *from
 	*from = descriptor{}
+	s.free = min(s.free, int(uint32(p[0])))
 	return errSuccess
 }
 

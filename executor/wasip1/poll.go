@@ -60,6 +60,11 @@ func (s *System) pollOneoff(p []uint64) errno {
 		}
 		s.clock.Wait(d, wake, s.done)
 		s.check()
+		select {
+		case <-s.done:
+			return errIntr // done, and yet nothing asks to stop
+		default:
+		}
 	}
 }
 

@@ -27,6 +27,7 @@ type System struct {
 
 	fds    []descriptor
 	inline [6]descriptor // fds of a guest with few files, without an allocation
+	free   int           // no number below it is free
 	calls  uint64
 
 	// Of the call being served.
