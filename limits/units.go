@@ -45,7 +45,10 @@ func ParseBytes(s string) (Bytes, error) {
 		return Bytes(n) * mult, nil
 	}
 	f, err := strconv.ParseFloat(num, 64)
-	if err != nil || f < 0 {
+	if strings.Trim(num, "0123456789.") != "" {
+		return 0, fmt.Errorf("%q is not an amount of bytes; write digits and a unit", s)
+	}
+	if err != nil {
 		return 0, fmt.Errorf("%q is not an amount of bytes: %q is not a number", s, num)
 	}
 	total := f * float64(mult)

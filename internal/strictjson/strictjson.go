@@ -184,6 +184,9 @@ func fieldsOf(t reflect.Type) map[string]reflect.Type {
 // Nearest gives the known name closest to name, or "" when none is near
 // enough to be a likely slip (more than a third of it differs).
 func Nearest(name string, known []string) string {
+	if len(name) > 64 {
+		return ""
+	}
 	best, bestDist := "", max(2, len(name)/3)+1
 	for _, k := range known {
 		d := distance(strings.ToLower(name), k)
@@ -201,23 +204,29 @@ func Nearest(name string, known []string) string {
 	return best
 }
 
-// distance is the Levenshtein distance of two short names.
+// distance is the edit distance of two short names, with two neighbours that
+// changed places as one edit (optimal string alignment).
 func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
+	rows := make([][]int, len(a)+1)
+	for i := range rows {
+		rows[i] = make([]int, len(b)+1)
+		rows[i][0] = i
 	}
-	for i := range len(a) {
-		diag := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := diag
-			if a[i] != b[j] {
-				cost++
+	for j := range rows[0] {
+		rows[0][j] = j
+	}
+	for i := 1; i <= len(a); i++ {
+		for j := 1; j <= len(b); j++ {
+			cost := 1
+			if a[i-1] == b[j-1] {
+				cost = 0
 			}
-			diag = row[j+1]
-			row[j+1] = min(cost, row[j]+1, row[j+1]+1)
+			d := min(rows[i-1][j]+1, rows[i][j-1]+1, rows[i-1][j-1]+cost)
+			if i > 1 && j > 1 && a[i-1] == b[j-2] && a[i-2] == b[j-1] {
+				d = min(d, rows[i-2][j-2]+1)
+			}
+			rows[i][j] = d
 		}
 	}
-	return row[len(b)]
+	return rows[len(a)][len(b)]
 }
