@@ -30,6 +30,12 @@ type emitter struct {
 	weigh   int64
 	temp    uint32 // index of the added local for lengths
 	depth   []kind // open blocks while writing
+
+	// In loops that call nothing a local holds what the fuel global holds.
+	// Every update still goes to the global, so a trap leaves the right count,
+	// but none waits for what the one before has stored.
+	local uint32 // index of that local
+	since int    // number of open blocks around the outermost such loop, or -1
 }
 
 // function rewrites one body and appends it to out.
@@ -51,11 +57,20 @@ func (e *emitter) function(f int) error {
 	if b.bulk {
 		groups++
 	}
+	if b.shadow {
+		groups++
+	}
 	e.buf = appendU32(e.buf, groups)
 	e.buf = append(e.buf, b.groups...)
+	next := b.locals
 	if b.bulk {
-		e.temp = b.locals
+		e.temp = next
 		e.buf = append(e.buf, 1, byte(I32))
+		next++
+	}
+	e.local, e.since = next, -1
+	if b.shadow {
+		e.buf = append(e.buf, 1, byte(I64))
 	}
 	e.stats.Functions++
 	e.depth = e.depth[:0]
@@ -88,9 +103,16 @@ func (e *emitter) event(ev *event, checked bool) {
 	case evBlock, evIf:
 		e.depth = append(e.depth, ev.kind)
 	case evLoop:
+		if ev.live {
+			if e.since < 0 && !ev.called {
+				e.since = len(e.depth)
+				e.buf = appendU32(append(e.buf, opGlobalGet), e.inj.fuel)
+				e.buf = appendU32(append(e.buf, opLocalSet), e.local)
+			}
+			e.original(ev)
+		}
 		e.depth = append(e.depth, ev.kind)
 		if ev.live {
-			e.original(ev)
 			e.check(ev.extra)
 		}
 	case evCheck:
@@ -164,6 +186,9 @@ func (e *emitter) end(ev *event) {
 			e.take(ev.extra)
 		}
 		e.original(ev)
+		if len(e.depth) == e.since {
+			e.since = -1
+		}
 		return
 	}
 	if e.wrapped {
@@ -194,8 +219,15 @@ func (e *emitter) take(amount int64) {
 	if amount == 0 {
 		return
 	}
-	e.buf = e.adjust(e.buf, e.inj.fuel, amount)
 	e.stats.Updates++
+	if e.since < 0 {
+		e.buf = e.adjust(e.buf, e.inj.fuel, amount)
+		return
+	}
+	b := appendU32(append(e.buf, opLocalGet), e.local)
+	b = appendSleb(append(b, opI64Const), amount)
+	b = appendU32(append(b, opI64Sub, opLocalTee), e.local)
+	e.buf = appendU32(append(b, opGlobalSet), e.inj.fuel)
 }
 
 // check charges ahead in advance and asks the host if the fuel before that was
@@ -203,11 +235,20 @@ func (e *emitter) take(amount int64) {
 // way round wazero reloads every local of a loop in every iteration.
 func (e *emitter) check(ahead int64) {
 	e.take(ahead)
-	b := appendU32(append(e.buf, opGlobalGet), e.inj.fuel)
+	b := e.buf
+	if e.since < 0 {
+		b = appendU32(append(b, opGlobalGet), e.inj.fuel)
+	} else {
+		b = appendU32(append(b, opLocalGet), e.local)
+	}
 	b = appendSleb(append(b, opI64Const), -ahead)
 	b = append(b, opI64GtS, opIf, blockEmpty, opElse)
 	b = appendSleb(append(b, opI64Const), ahead)
 	b = appendU32(append(b, opCall), e.inj.refill)
+	if e.since >= 0 {
+		b = appendU32(append(b, opGlobalGet), e.inj.fuel)
+		b = appendU32(append(b, opLocalSet), e.local)
+	}
 	e.buf = append(b, opEnd)
 	e.stats.Checks++
 }

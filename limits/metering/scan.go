@@ -57,6 +57,7 @@ type event struct {
 	kind     kind
 	pinned   bool   // on openers: the label must be reached with nothing pending
 	hasElse  bool   // on evIf
+	called   bool   // on evLoop: something in it is called
 	pos, end int32  // the operator's bytes in the body
 	cost     int32  // fuel since the event before, this operator included
 	arg      uint32 // label depth, function index, table index; evBrTable: index of its first target
@@ -80,6 +81,7 @@ type body struct {
 	targets []uint32 // of all br_tables
 
 	calls     bool // has calls that are not tail calls
+	shadow    bool // has loops that call nothing
 	tailCalls bool
 	loops     bool
 	bulk      bool   // needs a local for a length
@@ -97,6 +99,7 @@ type scope struct {
 	kind            kind
 	height          int
 	params, results int
+	called          bool
 	dist            int // at the label so far
 	dist0           int // at the if
 }
@@ -332,6 +335,7 @@ func (s *scanner) called(t FuncType) {
 	s.b.height = max(s.b.height, s.height)
 	s.height += len(t.Results)
 	s.dist += callDistance
+	s.b.ctrl[len(s.b.ctrl)-1].called = true
 }
 
 func (s *scanner) control(op byte, pos int) {
@@ -381,6 +385,13 @@ func (s *scanner) control(op byte, pos int) {
 		s.dist = max(s.dist, top.dist)
 		s.height = top.height + top.results
 		b.ctrl = b.ctrl[:len(b.ctrl)-1]
+		if top.called && len(b.ctrl) > 0 {
+			b.ctrl[len(b.ctrl)-1].called = true
+		}
+		if top.kind == evLoop {
+			b.events[top.event].called = top.called
+			b.shadow = b.shadow || !top.called
+		}
 		s.add(evEnd, pos, 0)
 	case opBr:
 		d, target := s.label()
