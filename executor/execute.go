@@ -240,7 +240,12 @@ func (r *run) execute(ctx context.Context) error {
 		_, err = start.Call(gctx)
 		end(nil, attribute.Int64("boxfleet.fuel", int64(m.FuelConsumed())))
 	}
-	r.judge(meter.Classify(err, m), m)
+	o := meter.Classify(err, m)
+	if inst == nil && o.Kind == meter.Unclassified { // nothing of the guest ran
+		text, _, _ := strings.Cut(err.Error(), "\n")
+		return &badModuleError{fmt.Errorf("the module cannot be instantiated: %s", text)}
+	}
+	r.judge(o, m)
 	if span := trace.SpanFromContext(ctx); span.IsRecording() {
 		span.SetAttributes(attribute.String("boxfleet.outcome", string(r.res.Outcome)))
 	}

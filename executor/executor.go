@@ -34,12 +34,12 @@ type Executor struct {
 
 // New prepares an executor: directories, caches, the runtime and its host
 // modules. Close it when no attempt runs any more.
-func New(ctx context.Context, store *artifacts.Store, cfg Config) (e *Executor, err error) {
+func New(ctx context.Context, store *artifacts.Store, cfg Config) (_ *Executor, err error) {
 	cfg = cfg.WithDefaults()
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	e = &Executor{cfg: cfg, store: store, memory: semaphore.NewWeighted(int64(cfg.MemoryBudget))}
+	e := &Executor{cfg: cfg, store: store, memory: semaphore.NewWeighted(int64(cfg.MemoryBudget))}
 	defer func() {
 		if err != nil {
 			_ = e.Close(ctx)
