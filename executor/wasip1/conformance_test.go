@@ -70,3 +70,37 @@ func TestLibc(t *testing.T) {
 		w.check(t)
 	}
 }
+
+// TestDescriptorNumbers hands out the lowest free number, however it got free.
+func TestDescriptorNumbers(t *testing.T) {
+	w := newWorld(t, hostileGuest{Mounts: []hostileMount{{"/", "rw", "plain"}}})
+	f := w.fs(t, hostileGuest{}, false)
+	defer f.Close()
+	g := newGuest(t, wasip1.Config{FS: f})
+	g.mod.Memory().WriteString(64, "hello.txt")
+	open := func(want uint32) {
+		t.Helper()
+		if e := g.call("path_open", 3, 0, 64, 9, 0, 2, 0, 0, 8); e != 0 || g.u32(8) != want {
+			t.Errorf("path_open: errno %d, descriptor %d; want %d", e, g.u32(8), want)
+		}
+	}
+	ok := func(name string, args ...uint64) {
+		t.Helper()
+		if e := g.call(name, args...); e != 0 {
+			t.Errorf("%s%v: errno %d", name, args, e)
+		}
+	}
+	for fd := uint32(4); fd < 20; fd++ {
+		open(fd)
+	}
+	ok("fd_close", 17)
+	ok("fd_close", 5)
+	ok("fd_renumber", 19, 18) // 19 is free
+	ok("fd_close", 0)
+	for _, fd := range []uint32{0, 5, 17, 19, 20} {
+		open(fd)
+	}
+	if u := f.Usage(); u.OpenFiles != 18 || u.PeakOpenFiles != 18 {
+		t.Errorf("usage %+v, want 18 open", u)
+	}
+}

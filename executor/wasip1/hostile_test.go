@@ -387,17 +387,19 @@ var races = map[string]struct {
 	step    func(dir, outside string)
 	restore func(dir string)
 }{
-	// A directory is swapped for a link to the outside, atomically, and back.
+	// A directory, and a file, are swapped for links to the outside, atomically, and back.
 	"swap": {
 		prepare: func(t testing.TB, dir, outside string) {
 			must(t, os.Mkdir(filepath.Join(dir, "d"), 0o755))
 			put(t, filepath.Join(dir, "d/canary"), "inside", 0o600)
 			must(t, os.Symlink(outside, filepath.Join(dir, "absolute")))
 			must(t, os.Symlink("../outside", filepath.Join(dir, "relative")))
+			put(t, filepath.Join(dir, "f"), "inside", 0o600)
+			must(t, os.Symlink("../outside/canary", filepath.Join(dir, "f-link")))
 		},
 		step: func(dir, outside string) {
-			for _, link := range []string{"absolute", "relative"} {
-				a, b := filepath.Join(dir, "d"), filepath.Join(dir, link)
+			for _, pair := range [][2]string{{"d", "absolute"}, {"f", "f-link"}, {"d", "relative"}, {"f", "f-link"}} {
+				a, b := filepath.Join(dir, pair[0]), filepath.Join(dir, pair[1])
 				_ = unix.Renameat2(unix.AT_FDCWD, a, unix.AT_FDCWD, b, unix.RENAME_EXCHANGE)
 				_ = unix.Renameat2(unix.AT_FDCWD, a, unix.AT_FDCWD, b, unix.RENAME_EXCHANGE)
 			}

@@ -382,3 +382,24 @@ func TestRegisterTwice(t *testing.T) {
 		t.Errorf("error %v", err)
 	}
 }
+
+// doneOnly is an interrupt whose Check lags behind for good.
+type doneOnly struct{ *stopSwitch }
+
+func (doneOnly) Check() error { return nil }
+
+// TestDoneWithoutError gives the guest EINTR rather than spin or block.
+func TestDoneWithoutError(t *testing.T) {
+	sw := newStopSwitch()
+	sw.stop()
+	stdin := silentReader{make(chan struct{})}
+	defer close(stdin.closed)
+	g := newGuest(t, wasip1.Config{Interrupt: doneOnly{sw}, Stdin: stdin})
+	g.subscribe(0, 1, 0, 1, uint64(time.Hour), 0)
+	if e := g.call("poll_oneoff", 4096, 8192, 1, 8); e != 27 {
+		t.Errorf("poll_oneoff: errno %d, want EINTR", e)
+	}
+	if e, _ := g.rw("fd_read", 0, 10); e != 27 {
+		t.Errorf("fd_read: errno %d, want EINTR", e)
+	}
+}
