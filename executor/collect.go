@@ -1,6 +1,7 @@
 package executor
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -44,6 +45,16 @@ func (r *run) collect(ctx context.Context) error {
 	return err
 }
 
+// prefix is where this run's objects go, below its attempt's. An attempt that
+// the fleet's sickness ended is not counted, so its number comes again, perhaps
+// on another worker: what two such runs upload must not mix.
+func (r *run) prefix() string {
+	if r.objects == "" {
+		r.objects = r.a.OutputPrefix() + jobs.NewID() + "/"
+	}
+	return r.objects
+}
+
 // uploadStreams stores long standard output and error as objects and leaves
 // their beginnings in the result.
 func (r *run) uploadStreams(ctx context.Context) error {
@@ -55,7 +66,7 @@ func (r *run) uploadStreams(ctx context.Context) error {
 		if len(*s.data) <= jobs.InlineOutput {
 			continue
 		}
-		key := r.a.OutputPrefix() + "stdio/" + s.name
+		key := r.prefix() + "stdio/" + s.name
 		if err := r.e.store.Put(ctx, "", key, *s.data); err != nil {
 			return fmt.Errorf("store %s: %w", s.name, err)
 		}
@@ -66,7 +77,7 @@ func (r *run) uploadStreams(ctx context.Context) error {
 }
 
 func (r *run) uploadFiles(ctx context.Context) error {
-	prefix := r.a.OutputPrefix() + "files/"
+	prefix := r.prefix() + "files/"
 	left := artifacts.Limits{Bytes: r.e.cfg.MaxOutputBytes, Files: r.e.cfg.MaxOutputFiles}
 	for _, m := range r.space.mounts {
 		if m.Mode != limits.ReadWrite {
@@ -107,27 +118,28 @@ func (r *run) uploadFiles(ctx context.Context) error {
 	return nil
 }
 
-// Commit stores the manifest of an attempt by one conditional PUT, unless
-// another attempt's stands already; then that one's result is the job's. After
-// it, outputs that were asked for elsewhere are copied there: always those of
-// the manifest that stands, so that a repetition changes nothing.
+// Commit stores the manifest of a run by one conditional PUT, unless another
+// run's stands already; then that one's result is the job's. After it, outputs
+// that were asked for elsewhere are copied there: always those of the manifest
+// that stands, so that a repetition changes nothing.
 func (e *Executor) Commit(ctx context.Context, a *jobs.Attempt, res *jobs.Result) (*jobs.Result, error) {
 	raw, err := json.Marshal(res)
 	if err != nil {
 		return nil, fmt.Errorf("encode the manifest: %w", err)
 	}
-	stands, ours, err := e.store.CommitManifest(ctx, "", a.ManifestKey(), artifacts.Manifest{
+	stands, _, err := e.store.CommitManifest(ctx, "", a.ManifestKey(), artifacts.Manifest{
 		Version: 1, Job: a.Job.ID, Attempt: a.Number, Worker: a.Worker, Result: raw,
 	})
 	if err != nil {
 		return nil, err
 	}
-	if !ours {
+	// The same attempt number on the same worker may be another run.
+	if !bytes.Equal(stands.Result, raw) {
 		var other jobs.Result
 		if err := json.Unmarshal(stands.Result, &other); err != nil {
 			return nil, jobs.Permanent(fmt.Errorf("read the manifest of attempt %d: %w", stands.Attempt, err))
 		}
-		e.discard(ctx, a)
+		e.discard(ctx, a, res)
 		res = &other
 	}
 	return res, e.publish(ctx, a.Job, res)
@@ -174,11 +186,16 @@ func (e *Executor) inDeeperMount(job *jobs.Job, m limits.Mount, file string) boo
 	return false
 }
 
-// discard removes the objects of an attempt that lost.
-func (e *Executor) discard(ctx context.Context, a *jobs.Attempt) {
+// discard removes the objects of a run that lost.
+func (e *Executor) discard(ctx context.Context, a *jobs.Attempt, lost *jobs.Result) {
+	key, ok := strings.CutPrefix(lost.OutputPrefix, "s3://"+e.store.Bucket()+"/")
+	prefix, isRun := strings.CutSuffix(key, "files/")
+	if !ok || !isRun || !strings.HasPrefix(prefix, a.OutputPrefix()) {
+		return
+	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupTimeout)
 	defer cancel()
-	if _, err := e.store.DeletePrefix(ctx, "", a.OutputPrefix()); err != nil {
-		e.cfg.Log.Warn("cannot remove the outputs of an attempt that lost; they are orphans", "job", a.Job.ID, "attempt", a.Number, "error", err)
+	if _, err := e.store.DeletePrefix(ctx, "", prefix); err != nil {
+		e.cfg.Log.Warn("cannot remove the outputs of a run that lost; they are orphans", "job", a.Job.ID, "attempt", a.Number, "error", err)
 	}
 }

@@ -15,6 +15,9 @@ import (
 type Config struct {
 	// ScratchDir holds one workspace a running job; it is swept at start.
 	ScratchDir string
+	// MinFree is what must be free on that disk before a job with files starts;
+	// with less the worker takes no jobs. Default 64 MiB.
+	MinFree int64
 	// CacheDir holds modules, inputs and compiled code. Whoever can write it
 	// runs native code as the worker: it is created with mode 0700 and refused
 	// when others may write.
@@ -63,6 +66,7 @@ func (c Config) WithDefaults() Config {
 			*p = v
 		}
 	}
+	set(&c.MinFree, 64<<20)
 	set(&c.CacheBytes, 10<<30)
 	set(&c.CompileCacheBytes, 4<<30)
 	set(&c.ModuleCacheBytes, 512<<20)

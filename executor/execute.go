@@ -34,6 +34,7 @@ type run struct {
 	stdout  capture
 	stderr  capture
 	res     *jobs.Result
+	objects string // key prefix of what it uploads
 	cleanup []func()
 }
 

@@ -67,6 +67,7 @@ type rig struct {
 	client *jobs.Client
 	nc     *nats.Conn
 	js     jetstream.JetStream
+	nats   string
 	logs   *syncBuffer
 	tools  map[string]jobs.Tool
 }
@@ -80,6 +81,7 @@ type options struct {
 	dir      string                  // of an earlier rig
 	bucket   *artifacts.Store        // of an earlier rig
 	noWorker bool                    // only the executor
+	nats     string                  // the queue of an earlier rig
 }
 
 func newRig(t *testing.T, o options) *rig {
@@ -130,7 +132,11 @@ func newRig(t *testing.T, o options) *rig {
 
 func (r *rig) startWorker(t *testing.T, o options, log *slog.Logger) {
 	t.Helper()
-	url := startNATS(t)
+	url := o.nats
+	if url == "" {
+		url = startNATS(t)
+	}
+	r.nats = url
 	var err error
 	r.nc, r.js, err = jobs.Connect(t.Context(), jobs.ConnConfig{URL: url, Name: "test", Wait: 10 * time.Second, Log: log})
 	if err != nil {

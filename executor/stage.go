@@ -230,11 +230,8 @@ func (e *Executor) checkAccess(job *jobs.Job) error {
 	return nil
 }
 
-// minFree is what must be free on the scratch disk before a job with files
-// starts.
-const minFree = 64 << 20
-
-func (e *Executor) checkSpace() error { return artifacts.CheckSpace(e.spaces.Dir(), minFree) }
+// checkSpace: a job with files starts only when there is room for them.
+func (e *Executor) checkSpace() error { return artifacts.CheckSpace(e.spaces.Dir(), e.cfg.MinFree) }
 
 func (e *Executor) removeWorkspace(w *artifacts.Workspace) {
 	if err := w.Remove(); err != nil {

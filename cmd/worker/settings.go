@@ -33,7 +33,7 @@ type settings struct {
 	grace, resultTTL                           time.Duration
 	scratchDir, cacheDir                       string
 	cacheBytes, compileCacheBytes, moduleBytes limits.Bytes
-	memoryCache, memoryBudget                  limits.Bytes
+	memoryCache, memoryBudget, minFree         limits.Bytes
 	maxInput, maxOutput                        limits.Bytes
 	maxInputFiles, maxOutputFiles, compilers   int
 	access                                     []string
@@ -139,6 +139,7 @@ var settingRows = append([]settingRow{
 	{"compilers", "", "modules that compile at once; by default half the cores", groupWorker, number(func(s *settings) *int { return &s.compilers })},
 
 	{"scratch-dir", "", "directory of running jobs' files; by default below the user's cache directory", groupDisk, text(func(s *settings) *string { return &s.scratchDir })},
+	{"scratch-min-free", "64MiB", "what must be free on that disk; with less the worker takes no jobs", groupDisk, size(func(s *settings) *limits.Bytes { return &s.minFree })},
 	{"cache-dir", "", "directory of modules, inputs and compiled code (wasm_cache_dir); only this user may write it", groupDisk, text(func(s *settings) *string { return &s.cacheDir })},
 	{"cache-size", "10GiB", "modules and inputs kept on disk", groupDisk, size(func(s *settings) *limits.Bytes { return &s.cacheBytes })},
 	{"compile-cache-size", "4GiB", "compiled code kept on disk", groupDisk, size(func(s *settings) *limits.Bytes { return &s.compileCacheBytes })},

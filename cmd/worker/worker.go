@@ -99,7 +99,7 @@ func (s *settings) directories() error {
 // executorConfig gives the sandbox's settings.
 func (s *settings) executorConfig(log *slog.Logger) (executor.Config, error) {
 	cfg := executor.Config{
-		ScratchDir: s.scratchDir, CacheDir: s.cacheDir,
+		ScratchDir: s.scratchDir, MinFree: int64(s.minFree), CacheDir: s.cacheDir,
 		CacheBytes: int64(s.cacheBytes), CompileCacheBytes: int64(s.compileCacheBytes), ModuleCacheBytes: int64(s.memoryCache),
 		MaxModuleBytes: int64(s.moduleBytes), MaxInputBytes: int64(s.maxInput), MaxInputFiles: s.maxInputFiles,
 		MaxOutputBytes: int64(s.maxOutput), MaxOutputFiles: s.maxOutputFiles, MemoryBudget: s.memoryBudget,
