@@ -165,7 +165,7 @@ func parseDirent(b []byte) (DirEntry, []byte) {
 		}
 	}
 	rest := b[size:]
-	if s := string(name); s == "." || s == ".." || !utf8.ValidString(s) {
+	if string(name) == "." || string(name) == ".." || !utf8.Valid(name) {
 		return DirEntry{}, rest
 	}
 	return DirEntry{

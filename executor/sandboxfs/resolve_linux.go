@@ -101,15 +101,14 @@ func (f *FS) dir(base *File, path string) (place, error) {
 		return place{m: base.m, node: base.node, fd: base.fd}, nil
 	}
 	if s, ok := f.enter(base, path); ok {
-		if fd, err, decided := f.openat2(&s, unix.O_PATH|unix.O_DIRECTORY); decided {
-			return place{m: s.m, node: s.node, fd: fd, owned: true}, err
+		if fd, err, decided := f.openat2(&s, unix.O_PATH|unix.O_DIRECTORY); err != nil {
+			return place{}, err
+		} else if decided {
+			return place{m: s.m, node: s.node, fd: fd, owned: true}, nil
 		}
 	}
 	w := newWalk(f, base)
-	name, err := w.to(path+"/.", true)
-	if err == nil && name != "" {
-		err = unix.ENOTDIR
-	}
+	_, err := w.to(path+"/.", true) // ends on a directory, so there is no name left
 	return w.finish(err)
 }
 
