@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -126,15 +128,38 @@ func buildDriver(realloc []byte) []byte {
 // One runtime for the whole test binary, as compiling is what costs.
 var shared struct {
 	sync.Mutex
-	rt      wazero.Runtime
-	drivers map[string]wazero.CompiledModule
+	cacheDir string
+	rt       wazero.Runtime
+	drivers  map[string]wazero.CompiledModule
 }
 
 func TestMain(m *testing.M) {
 	ctx := context.Background()
-	shared.rt = wazero.NewRuntime(ctx)
+	cache, err := openCache()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "open the cache of compiled modules:", err)
+		os.Exit(1)
+	}
+	shared.rt = wazero.NewRuntimeWithConfig(ctx, wazero.NewRuntimeConfigCompiler().WithCompilationCache(cache))
 	shared.drivers = map[string]wazero.CompiledModule{}
-	goleak.VerifyTestMain(m, goleak.Cleanup(func(int) { shared.rt.Close(ctx) }))
+	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+		shared.rt.Close(ctx)
+		cache.Close(ctx)
+		os.Exit(code)
+	}))
+}
+
+// openCache keeps compiled guests between test runs, in the user's own cache directory.
+func openCache() (wazero.CompilationCache, error) {
+	dir, err := os.UserCacheDir()
+	if err != nil {
+		dir = os.TempDir()
+	}
+	shared.cacheDir = filepath.Join(dir, "boxfleet", "wasihttp-test")
+	if err := os.MkdirAll(shared.cacheDir, 0o700); err != nil {
+		return nil, err
+	}
+	return wazero.NewCompilationCacheWithDir(shared.cacheDir)
 }
 
 func driver(t testing.TB, realloc string) wazero.CompiledModule {

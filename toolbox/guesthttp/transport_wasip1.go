@@ -281,11 +281,8 @@ func (b *body) Read(p []byte) (int, error) {
 	}
 }
 
-// readTrailers asks for trailers if the response announced some.
+// readTrailers fills in the response's trailers at the end of its body, where net/http has them too.
 func (b *body) readTrailers() {
-	if b.resp.Header.Get("Trailer") == "" {
-		return
-	}
 	inputDrop(b.stream)
 	future := inBodyFinish(b.body)
 	b.stream, b.body = 0, 0
