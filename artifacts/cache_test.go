@@ -111,7 +111,8 @@ func TestCacheJoinsFetches(t *testing.T) {
 
 func TestCacheAbandonedFetchEnds(t *testing.T) {
 	t.Parallel()
-	s, proxy := proxied(t)
+	// With no stall timeout to speak of, only the end of the callers ends it.
+	s, proxy := proxied(t, func(c *artifacts.Config) { c.StallTimeout = time.Hour })
 	d := putBlob(t, s, "abandoned")
 	c := mustOpenCache(t, t.TempDir(), 1000)
 	proxy.Set(faultproxy.Fault{Name: "stalled", Stall: true, Times: 1})
@@ -123,7 +124,11 @@ func TestCacheAbandonedFetchEnds(t *testing.T) {
 	if err := <-done; !errors.Is(err, context.Canceled) || artifacts.Class(err) != artifacts.Transient {
 		t.Fatalf("abandoned: %v", err)
 	}
-	use(t, c, s, "abandoned")
+	patient, enough := context.WithTimeout(t.Context(), 20*time.Second)
+	defer enough()
+	if _, err := tryUse(patient, c, s, "abandoned"); err != nil {
+		t.Fatal(err)
+	}
 	if st := c.Stats(); st.Bytes != 9 {
 		t.Errorf("the abandoned fetch still counts: %+v", st)
 	}

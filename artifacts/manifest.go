@@ -2,6 +2,7 @@ package artifacts
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -100,4 +101,28 @@ func (s *Store) ReadManifest(ctx context.Context, bucket, key string) (Manifest,
 		return Manifest{}, fmt.Errorf("manifest s3://%s/%s: %w: version %d, this program knows %d", s.bucket(bucket), key, ErrInvalid, m.Version, manifestVersion)
 	}
 	return m, nil
+}
+
+// CheckConditionalPut proves that the store honours the condition on which the
+// commit rests: some servers take If-None-Match for granted and overwrite. It
+// costs three requests; a worker calls it once, when it starts. A store that
+// overwrites is ErrInvalid.
+func (s *Store) CheckConditionalPut(ctx context.Context) error {
+	key := "probes/conditional-put-" + rand.Text()
+	if err := s.PutIfAbsent(ctx, "", key, []byte("first")); err != nil {
+		return fmt.Errorf("probe conditional put: %w", err)
+	}
+	defer func() {
+		cleanup, cancel := cleanupContext(ctx)
+		defer cancel()
+		_ = s.Delete(cleanup, "", key) // a few bytes that harm nobody
+	}()
+	switch err := s.PutIfAbsent(ctx, "", key, []byte("second")); {
+	case errors.Is(err, ErrExists):
+		return nil
+	case err == nil:
+		return fmt.Errorf("storage at %s: %w: it overwrites an object in spite of If-None-Match: *, so results could be committed twice; use a server that supports conditional writes", s.cfg.Endpoint, ErrInvalid)
+	default:
+		return fmt.Errorf("probe conditional put: %w", err)
+	}
 }

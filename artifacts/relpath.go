@@ -22,10 +22,10 @@ const maxSegment = 255
 func RelPath(prefix, key string) (string, error) {
 	rel, ok := strings.CutPrefix(key, prefix)
 	if !ok {
-		return "", fmt.Errorf("object key %q: %w: not under the prefix %q", key, ErrInvalidName, prefix)
+		return "", fmt.Errorf("object key %.200q: %w: not under the prefix %q", key, ErrInvalidName, prefix)
 	}
 	if err := CheckPath(rel); err != nil {
-		return "", fmt.Errorf("object key %q: %w", key, err)
+		return "", fmt.Errorf("object key %.200q: %w", key, err)
 	}
 	return rel, nil
 }
@@ -52,7 +52,7 @@ func CheckPath(rel string) error {
 		case seg == "." || seg == "..":
 			return fmt.Errorf("path %q: %w: segment %q", rel, ErrInvalidName, seg)
 		case len(seg) > maxSegment:
-			return fmt.Errorf("path %q: %w: a segment of %d bytes, at most %d are allowed", rel, ErrInvalidName, len(seg), maxSegment)
+			return fmt.Errorf("path %.200q: %w: a segment of %d bytes, at most %d are allowed", rel, ErrInvalidName, len(seg), maxSegment)
 		}
 	}
 	return nil

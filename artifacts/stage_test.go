@@ -129,10 +129,12 @@ func TestStageHostileKeys(t *testing.T) {
 	s, proxy := proxied(t)
 	put(t, s, "in/harmless", "payload")
 	put(t, s, "in/other", "payload")
-	for _, key := range []string{
-		"in/../../escape", "in/..", "in/.", "in/a/../b", "in//abs", "in/a//b", "/etc/cron.d/x", "in/a\x01b", "in/line\nbreak",
-		"in/nul\x00l", "in/\xff\xfe", "in/" + repeat("s", 256), "in/" + repeat("s/", 600) + "x", "elsewhere/x", "in/other/below",
-		"in/other", "in/tail/", "in/c1\u0085x",
+	for key, why := range map[string]string{
+		"in/../../escape": `segment ".."`, "in/..": `segment ".."`, "in/.": `segment "."`, "in/a/../b": `segment ".."`, "in/a/..": `segment ".."`,
+		"in//abs": "empty segment", "in/a//b": "empty segment", "/etc/cron.d/x": "not under the prefix", "elsewhere/x": "not under the prefix",
+		"in/a\x01b": "control character", "in/line\nbreak": "control character", "in/nul\x00l": "control character", "in/c1\u0085x": "control character",
+		"in/\xff\xfe": "not UTF-8", "in/" + repeat("s", 256): "segment of 256 bytes", "in/" + repeat("s/", 600) + "x": "at most 1024",
+		"in/other/below": "a file and the directory", "in/other": "there twice", "in/tail/": "ends in a slash and has content",
 	} {
 		t.Run(strings.ToValidUTF8(key[:min(len(key), 30)], "?"), func(t *testing.T) {
 			parent := t.TempDir()
@@ -141,13 +143,14 @@ func TestStageHostileKeys(t *testing.T) {
 				t.Fatal(err)
 			}
 			proxy.Set(faultproxy.Fault{Name: "hostile", Match: faultproxy.Method("GET", ""), Times: 1, Rewrite: func(b []byte) []byte {
-				if !bytes.Contains(b, []byte("in/harmless")) {
+				if !bytes.Contains(b, []byte("<Key>in/harmless</Key>")) || !bytes.Contains(b, []byte("<EncodingType></EncodingType>")) {
 					t.Errorf("not the listing that was expected: %s", b)
 				}
+				b = bytes.Replace(b, []byte("<EncodingType></EncodingType>"), []byte("<EncodingType>url</EncodingType>"), 1)
 				return bytes.ReplaceAll(b, []byte("in/harmless"), []byte(url.QueryEscape(key)))
 			}})
 			_, err := artifacts.Stage(t.Context(), artifacts.StageRequest{Store: s, Source: artifacts.Source{Bucket: s.Bucket(), Prefix: "in/"}, Dir: dir, Trusted: true})
-			wantError(t, err, artifacts.ErrInvalidName, artifacts.Permanent)
+			wantError(t, err, artifacts.ErrInvalidName, artifacts.Permanent, why)
 			if got := readDir(t, parent); len(got) != 1 {
 				t.Fatalf("written: %v", got)
 			}
@@ -286,6 +289,7 @@ func TestStageHostileTree(t *testing.T) {
 		"larger":         {file("x", "8"), artifacts.ErrInvalid},
 		"negative":       {file("x", "-1"), artifacts.ErrInvalid},
 		"overflow":       {file("x", "9223372036854775807"), artifacts.ErrTooLarge},
+		"sum overflows":  {`{"version":1,"files":[{"path":"x","size":7,"digest":"` + string(blob) + `"},{"path":"y","size":9223372036854775807,"digest":"` + string(blob) + `"}]}`, artifacts.ErrTooLarge},
 		"not JSON":       {"content", artifacts.ErrInvalid},
 		"followed":       {file("x", "7") + "{}", artifacts.ErrInvalid},
 		"other version":  {`{"version":2,"files":[]}`, artifacts.ErrInvalid},

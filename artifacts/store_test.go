@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -288,6 +289,20 @@ func TestLostCommitResponse(t *testing.T) {
 	proxy.Set()
 	if _, committed, err := store.CommitManifest(ctx, "", "k/manifest.json", other); err != nil || !committed {
 		t.Fatalf("asked again: committed %v, %v", committed, err)
+	}
+}
+
+// A server, or something before it, that does not know the condition is found
+// out. Stripping the header would break the signature, so the proxy turns the
+// refusal into the success that such a server reports.
+func TestStoreWithoutConditionalPut(t *testing.T) {
+	t.Parallel()
+	store, proxy := proxied(t)
+	puts := faultproxy.Method("PUT", "")
+	proxy.Set(faultproxy.Fault{Name: "honest", Match: puts, Times: 1}, faultproxy.Fault{Name: "lie", Match: puts, Status: http.StatusOK})
+	wantError(t, store.CheckConditionalPut(t.Context()), artifacts.ErrInvalid, artifacts.Permanent, "committed twice", store.Endpoint())
+	if proxy.Count("lie") != 1 {
+		t.Error("the proxy did not lie")
 	}
 }
 

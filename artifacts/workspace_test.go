@@ -129,6 +129,7 @@ func hostileGuest(args []string) error {
 		os.Symlink("..", in("up")),
 		os.Symlink("loop", in("loop")),
 		unix.Mkfifo(in("pipe"), 0),
+		os.Symlink(precious, filepath.Join(w.Dir(), "planted")),
 	)
 	if err != nil {
 		return err
@@ -148,7 +149,7 @@ func hostileGuest(args []string) error {
 		return err
 	}
 	left, err := os.ReadDir(again.Dir())
-	if err == nil && (len(left) != 0 || again.Swept() != 1) {
+	if err == nil && (len(left) != 0 || again.Swept() != 2) {
 		err = fmt.Errorf("swept %d, left %v", again.Swept(), left)
 	}
 	return errors.Join(err, again.Close())

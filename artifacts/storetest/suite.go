@@ -65,6 +65,12 @@ func testObjects(t *testing.T, s *artifacts.Store) {
 
 func testConditionalPut(t *testing.T, s *artifacts.Store) {
 	ctx := t.Context()
+	if err := s.CheckConditionalPut(ctx); err != nil {
+		t.Fatal(err)
+	}
+	for range s.List(ctx, "", "probes/") {
+		t.Error("the probe stayed")
+	}
 	for round := range 5 {
 		key := fmt.Sprintf("conditional/%d", round)
 		var won atomic.Int64
