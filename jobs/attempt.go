@@ -3,7 +3,12 @@ package jobs
 import (
 	"context"
 	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -21,11 +26,13 @@ type Attempt struct {
 	w       *Worker
 	slot    *slot
 	msg     *nats.Msg
-	key     string // of the record
-	rec     *Record
-	rev     uint64
-	started time.Time
+	key     string        // of the record
+	rec     *Record       // as this attempt means to write it next
+	claimed Record        // as it stood when the attempt became its holder
+	rev     atomic.Uint64 // of the record; heartbeats look at it too
+	encoded []byte        // the record as it was last written
 	stop    context.CancelCauseFunc
+	settled atomic.Bool // the message is acknowledged or given back
 
 	mu     sync.Mutex
 	phases map[string]float64
@@ -56,10 +63,17 @@ func (a *Attempt) endPhase(ctx context.Context, phase string, d time.Duration) {
 	a.w.metrics.phase(ctx, phase, d)
 }
 
+// phaseTimes gives a copy of the phases so far.
+func (a *Attempt) phaseTimes() map[string]float64 {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return maps.Clone(a.phases)
+}
+
 // OutputPrefix is the key prefix this attempt's outputs go under, below the
 // fleet's bucket. It names the attempt, so that two never mix.
 func (a *Attempt) OutputPrefix() string {
-	return "out/" + a.Job.Tenant + "/" + a.Job.ID + "/" + itoa(a.Number) + "/"
+	return "out/" + a.Job.Tenant + "/" + a.Job.ID + "/" + strconv.Itoa(a.Number) + "/"
 }
 
 // ManifestKey is where the job's one committed manifest is stored.
@@ -96,6 +110,9 @@ type slot struct {
 // heartbeat. When too many are parked already it does nothing: what waits
 // holds memory too.
 func (a *Attempt) Park() {
+	if !a.slot.held {
+		return
+	}
 	if int(a.w.parked.Add(1)) > 4*a.w.cfg.Slots {
 		a.w.parked.Add(-1)
 		return
@@ -128,62 +145,93 @@ func (s *slot) release() {
 // handle runs one message from pull to ack.
 func (w *Worker) handle(work context.Context, m *nats.Msg, s *slot) {
 	received := time.Now()
-	md, err := m.Metadata()
+	j, seq, err := decodeMessage(m)
 	if err != nil {
-		w.log.Error("a pulled message has no JetStream metadata", "subject", m.Subject, "error", err)
+		w.buryMessage(work, m, err)
 		return
 	}
-	j, err := decodeMessage(m)
-	if err != nil {
-		w.bury(work, m, nil, nil, err)
-		return
-	}
-	ctx := headerContext(work, m)
-	a := &Attempt{Job: j, Worker: w.cfg.Name, w: w, slot: s, msg: m, key: recordKey(j.Tenant, j.ID), started: received, phases: make(map[string]float64, 10)}
-	w.spanFrom(ctx, PhaseQueueWait, j.SubmittedAt, received)
-	wait := max(0, received.Sub(j.SubmittedAt))
-	a.endPhase(ctx, PhaseQueueWait, wait)
-
-	switch verdict, err := w.claim(ctx, a, md.Sequence.Stream); {
-	case err != nil:
-		w.log.ErrorContext(ctx, "cannot claim a job, giving it back", "job", j.ID, "error", err)
-		_ = m.NakWithDelay(jitter(2 * time.Second))
-		return
-	case verdict == claimDrop:
-		_ = m.Ack()
-		return
-	case verdict == claimLeave:
-		return
-	case verdict == claimSpent:
-		w.bury(ctx, m, j, a, errSpent)
-		return
-	}
-
-	ctx, stop := context.WithCancelCause(ctx)
+	ctx, stop := context.WithCancelCause(headerContext(work, m))
 	defer stop(nil)
-	a.stop = stop
-	w.mu.Lock()
-	w.active[a.key] = a
-	w.mu.Unlock()
-	defer func() {
-		w.mu.Lock()
-		delete(w.active, a.key)
-		w.mu.Unlock()
-	}()
+	a := &Attempt{Job: j, Worker: w.cfg.Name, w: w, slot: s, msg: m, key: recordKey(j.Tenant, j.ID), stop: stop, phases: make(map[string]float64, 10)}
+	if !w.enter(a) {
+		// We run it already, by an earlier delivery or by a second message.
+		w.later(ctx, a, w.cfg.Topology.ackWait)
+		return
+	}
+	defer w.leave(a)
+	w.spanFrom(ctx, PhaseQueueWait, j.SubmittedAt, received)
+	a.endPhase(ctx, PhaseQueueWait, max(0, received.Sub(j.SubmittedAt)))
 
-	res, err := w.runSafely(ctx, a)
-	w.settle(ctx, a, res, err)
+	switch verdict, err := w.claim(ctx, a, seq); {
+	case err != nil:
+		w.log.WarnContext(ctx, "cannot claim a job, giving it back", "job", j.ID, "error", err)
+		w.later(ctx, a, jitter(2*time.Second))
+	case verdict == claimDone:
+		// Whoever submitted it again may be waiting for its result.
+		w.announce(a.rec, nil)
+		w.ack(ctx, a)
+	case verdict == claimWait:
+		w.later(ctx, a, w.cfg.Topology.ackWait)
+	case a.rec.CancelRequested: // its last holder went silent before it heard of it
+		w.finish(ctx, a, canceledResult(nil))
+	case verdict == claimSpent:
+		w.bury(ctx, a, errSpent)
+	default:
+		res, err := w.runSafely(ctx, a)
+		w.settle(ctx, a, res, err)
+	}
+}
+
+// enter notes that this worker works on a job; false if it does already.
+func (w *Worker) enter(a *Attempt) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.active[a.key] != nil {
+		return false
+	}
+	w.active[a.key] = a
+	return true
+}
+
+func (w *Worker) leave(a *Attempt) {
+	a.settled.Store(true)
+	w.mu.Lock()
+	delete(w.active, a.key)
+	w.mu.Unlock()
+}
+
+// later asks for the message to be delivered again after d. It is not a use
+// of the job's attempts.
+func (w *Worker) later(ctx context.Context, a *Attempt, d time.Duration) {
+	a.settled.Store(true)
+	if err := w.nak(a.msg, d); err != nil {
+		w.log.DebugContext(ctx, "cannot give a message back; it comes back by itself", "job", a.Job.ID, "error", err)
+	}
+}
+
+// nak gives a message back, to be delivered again after d at the earliest.
+func (w *Worker) nak(m *nats.Msg, d time.Duration) error {
+	return w.nc.Publish(m.Reply, fmt.Appendf(nil, `-NAK {"delay":%d}`, max(d, time.Millisecond).Nanoseconds()))
 }
 
 // runSafely runs the handler; a panic in it ends this attempt, not the worker.
 func (w *Worker) runSafely(ctx context.Context, a *Attempt) (res *Result, err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			res, err = nil, Permanent(&PanicError{Value: p, Stack: stack()})
-			w.log.ErrorContext(ctx, "the handler panicked", "job", a.Job.ID, "error", err)
+			res, err = nil, w.panicked(ctx, a, p)
 		}
 	}()
-	return w.handler.Run(ctx, a)
+	res, err = w.handler.Run(ctx, a)
+	if res == nil && err == nil {
+		err = Permanent(errors.New("internal error: the handler gave neither a result nor an error"))
+	}
+	return res, err
+}
+
+func (w *Worker) panicked(ctx context.Context, a *Attempt, p any) error {
+	err := &PanicError{Value: p, Stack: stack()}
+	w.log.ErrorContext(ctx, "an attempt panicked", "job", a.Job.ID, "error", err, "stack", string(err.Stack))
+	return Permanent(err)
 }
 
 // spanFrom records a span for time that passed before this worker knew of it.

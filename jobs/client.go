@@ -189,7 +189,7 @@ func (c *Client) ensure(ctx context.Context, p Priority) error {
 	}
 	_, err := c.js.Consumer(ctx, StreamJobs, consumerName(c.tenant, p))
 	if errors.Is(err, jetstream.ErrConsumerNotFound) {
-		err = ensureConsumer(ctx, c.js, c.tenant, p, Topology{}.WithDefaults().TenantConcurrency)
+		err = createConsumer(ctx, c.js, c.tenant, p)
 	}
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
 		return ErrNoFleet

@@ -33,19 +33,18 @@ type DeadLetter struct {
 // maxDeadMessage bounds what a dead letter keeps of a message that is no job.
 const maxDeadMessage = 256 << 10
 
-// deadLetter stores the message with its error and waits until it is stored.
-func (w *Worker) deadLetter(ctx context.Context, m *nats.Msg, j *Job, a *Attempt, why error) error {
-	d := DeadLetter{Subject: m.Subject, Error: why.Error(), Worker: w.cfg.Name, At: time.Now().UTC(), Message: m.Data[:min(len(m.Data), maxDeadMessage)]}
-	tenant, tool := "unknown", "unknown"
+// deadLetter stores a message with what d says of it and waits until it is
+// stored.
+func (w *Worker) deadLetter(ctx context.Context, m *nats.Msg, d DeadLetter) error {
+	d.Subject, d.Worker, d.At, d.Message = m.Subject, w.cfg.Name, time.Now().UTC(), m.Data[:min(len(m.Data), maxDeadMessage)]
+	d.Error = shorten(d.Error, maxErrorText)
+	tenant := "unknown"
 	if parts := strings.Split(m.Subject, "."); len(parts) == 4 && parts[0] == "jobs" {
-		tenant, d.Job = parts[1], parts[3]
+		tenant, d.Job = subjectToken(parts[1]), parts[3]
 	}
-	if j != nil {
-		d.Tool = j.Tool.String()
+	tool := "unknown"
+	if d.Tool != "" {
 		tool = subjectToken(d.Tool)
-	}
-	if a != nil && a.rec != nil {
-		d.Attempt, d.Tries = a.Number, a.rec.Tries
 	}
 	data, err := json.Marshal(d)
 	if err != nil {

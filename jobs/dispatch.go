@@ -2,7 +2,6 @@ package jobs
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"strings"
 	"time"
@@ -12,54 +11,49 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// Weights of the priorities: jobs a queue may give in one round. Low is at
-// least one, so that it never starves.
-var weights = map[Priority]int{High: 16, Normal: 4, Low: 1}
-
-// queue is one consumer as the dispatcher sees it. Only the dispatch
-// goroutine touches it.
-type queue struct {
-	name   string
-	weight int
-	credit int
-	hot    bool // may have jobs
-	rung   bool // a submitter said so a moment ago
-}
-
 // lingerRung is how long a queue that was rung is waited for: the server tells
 // the submitter that a job is stored a little before its consumers see it.
 const lingerRung = 5 * time.Millisecond
+
+// Bounds on looking at queues nobody rang for, so that a fleet of thousands of
+// tenants costs its workers no more than one of dozens.
+const (
+	heatAtOnce  = 64
+	rescanEvery = 10 * time.Second
+)
+
+// dispatcher pulls jobs for a worker's free slots.
+type dispatcher struct {
+	w      *Worker
+	work   context.Context // what the jobs run under; it outlives the fetching
+	pull   *puller
+	turns  *turns
+	poll   *time.Ticker
+	rescan *time.Ticker
+}
 
 // dispatch is the one goroutine that pulls. It takes free slots first and
 // then asks for as many jobs, so that no job waits in a worker that cannot
 // start it while another could.
 func (w *Worker) dispatch(ctx, work context.Context, ready func()) error {
-	pull, err := newPuller(w.nc, w.cfg.Slots, func(m *nats.Msg) { _ = m.Nak() })
+	pull, err := newPuller(w.nc, w.cfg.Slots, func(m *nats.Msg) { _ = w.nak(m, 0) })
 	if err != nil {
 		return err
 	}
 	defer pull.close()
-	queues := map[string]*queue{}
-	var order []*queue
-	refresh := func() {
-		for _, name := range w.consumers(ctx) {
-			if queues[name] == nil {
-				q := &queue{name: name, weight: weightOf(name), hot: true}
-				queues[name] = q
-				order = append(order, q)
-			}
-		}
-	}
-	refresh()
+	d := &dispatcher{w: w, work: work, pull: pull, turns: newTurns(), poll: time.NewTicker(w.cfg.PollEvery), rescan: time.NewTicker(rescanEvery)}
+	defer d.poll.Stop()
+	defer d.rescan.Stop()
+	d.refresh(ctx)
 	if ready != nil {
 		ready()
 	}
-	poll := time.NewTicker(w.cfg.PollEvery)
-	defer poll.Stop()
-	rescan := time.NewTicker(10 * time.Second)
-	defer rescan.Stop()
-	away := backoff.NewExponentialBackOff(backoff.WithInitialInterval(100*time.Millisecond), backoff.WithMaxInterval(5*time.Second), backoff.WithMaxElapsedTime(0))
+	return d.run(ctx)
+}
 
+func (d *dispatcher) run(ctx context.Context) error {
+	w := d.w
+	away := backoff.NewExponentialBackOff(backoff.WithInitialInterval(50*time.Millisecond), backoff.WithMaxInterval(2*time.Second), backoff.WithMaxElapsedTime(0))
 	for ctx.Err() == nil {
 		if w.Sick() != "" && !w.probe(ctx) {
 			continue
@@ -68,51 +62,117 @@ func (w *Worker) dispatch(ctx, work context.Context, ready func()) error {
 		if slots == 0 {
 			break
 		}
-		used, err := w.round(work, pull, order, slots)
+		d.hear(ctx)
+		used, err := d.round(slots)
 		for range slots - used {
 			w.free <- struct{}{}
 		}
 		switch {
-		case errors.Is(err, nats.ErrConnectionClosed):
-			return err
+		case w.nc.IsClosed():
+			return nats.ErrConnectionClosed
 		case err != nil:
 			w.log.Warn("cannot ask for jobs, trying again", "error", err)
 			sleep(ctx, away.NextBackOff())
-			refresh()
-			for _, q := range order {
-				q.hot = true
-			}
+			d.refresh(ctx)
+			d.turns.heat(len(d.turns.all))
 			continue
 		}
 		away.Reset()
-		if used > 0 {
-			continue
-		}
-		select { // every queue was empty
-		case <-ctx.Done():
-		case name := <-w.woken:
-			for more := true; more; {
-				if queues[name] == nil {
-					refresh()
-				}
-				if q := queues[name]; q != nil {
-					q.hot, q.rung = true, true
-				}
-				select {
-				case name = <-w.woken:
-				default:
-					more = false
-				}
-			}
-		case <-poll.C:
-			for _, q := range order {
-				q.hot = true
-			}
-		case <-rescan.C:
-			refresh()
+		if used == 0 {
+			d.idle(ctx)
 		}
 	}
 	return nil
+}
+
+// hear takes in what happened meanwhile, without waiting: a busy worker must
+// notice other tenants' jobs as well as an idle one.
+func (d *dispatcher) hear(ctx context.Context) {
+	for {
+		select {
+		case name := <-d.w.woken:
+			d.rung(ctx, name)
+		case <-d.poll.C:
+			d.turns.heat(heatAtOnce)
+		case <-d.rescan.C:
+			d.refresh(ctx)
+		default:
+			return
+		}
+	}
+}
+
+// idle waits until there may be something to do.
+func (d *dispatcher) idle(ctx context.Context) {
+	select {
+	case <-ctx.Done():
+	case name := <-d.w.woken:
+		d.rung(ctx, name)
+	case <-d.poll.C:
+		d.turns.heat(heatAtOnce)
+	case <-d.rescan.C:
+		d.refresh(ctx)
+	}
+}
+
+func (d *dispatcher) rung(ctx context.Context, name string) {
+	if d.turns.names[name] == nil {
+		d.refresh(ctx)
+	}
+	if q := d.turns.names[name]; q != nil {
+		q.hot, q.rung = true, true
+	}
+}
+
+// refresh takes in the queues of new tenants.
+func (d *dispatcher) refresh(ctx context.Context) {
+	for _, name := range d.w.consumers(ctx) {
+		d.turns.add(name)
+	}
+}
+
+// round fills the slots from hot queues until they are used or every queue
+// is empty. It returns how many jobs it started.
+func (d *dispatcher) round(slots int) (used int, err error) {
+	for used < slots {
+		list := d.turns.plan(slots - used)
+		if len(list) == 0 {
+			return used, nil
+		}
+		for i, q := range list {
+			n := q.share
+			linger := time.Duration(0)
+			if q.rung && used == 0 {
+				linger = lingerRung
+			}
+			q.rung, q.share = false, 0
+			got, err := d.pull.fetch(StreamJobs, q.name, n, linger, d.start)
+			used += got
+			switch {
+			case errors.Is(err, nats.ErrNoResponders):
+				q.hot = false // the consumer is gone, or its leader is changing
+			case err != nil:
+				for _, rest := range list[i+1:] {
+					rest.share = 0
+				}
+				return used, err
+			case got < n:
+				q.hot = false
+			}
+		}
+	}
+	return used, nil
+}
+
+// start runs one job in a slot that was taken for it.
+func (d *dispatcher) start(m *nats.Msg) {
+	w := d.w
+	w.wg.Add(1)
+	go func() {
+		s := &slot{w: w, held: true}
+		defer func() { s.release(); w.wg.Done() }()
+		w.handle(d.work, m, s)
+	}()
 }
 
 // takeSlots waits for one free slot and takes all that are free.
@@ -133,55 +193,10 @@ func (w *Worker) takeSlots(ctx context.Context) int {
 	}
 }
 
-// round asks hot queues for jobs by weighted round robin until the slots are
-// filled or every queue is empty.
-func (w *Worker) round(work context.Context, pull *puller, order []*queue, slots int) (used int, err error) {
-	start := func(m *nats.Msg) {
-		w.wg.Add(1)
-		go func() {
-			s := &slot{w: w, held: true}
-			defer func() { s.release(); w.wg.Done() }()
-			w.handle(work, m, s)
-		}()
-	}
-	for used < slots {
-		asked := false
-		for _, q := range order {
-			if !q.hot || used == slots {
-				continue
-			}
-			if q.credit == 0 {
-				q.credit = q.weight
-			}
-			n := min(slots-used, q.credit)
-			linger := time.Duration(0)
-			if q.rung && used == 0 {
-				linger = lingerRung
-			}
-			q.rung = false
-			got, err := pull.fetch(StreamJobs, q.name, n, linger, start)
-			used += got
-			asked = true
-			if errors.Is(err, nats.ErrNoResponders) {
-				q.hot = false // the consumer is gone
-				continue
-			}
-			if err != nil {
-				return used, err
-			}
-			if q.credit -= got; got < n {
-				q.credit, q.hot = 0, false
-			}
-		}
-		if !asked {
-			break
-		}
-	}
-	return used, nil
-}
-
 // consumers lists the queues of all tenants.
 func (w *Worker) consumers(ctx context.Context) []string {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
 	stream, err := w.js.Stream(ctx, StreamJobs)
 	if err != nil {
 		w.log.Warn("cannot list the queues", "error", err)
@@ -200,14 +215,9 @@ func (w *Worker) consumers(ctx context.Context) []string {
 	return names
 }
 
-func weightOf(consumer string) int {
-	p := Priority(consumer[strings.LastIndexByte(consumer, '-')+1:])
-	return max(1, weights[p])
-}
-
 // probe waits a moment and asks whether the worker is well again.
 func (w *Worker) probe(ctx context.Context) bool {
-	if !sleep(ctx, time.Second) {
+	if !sleep(ctx, w.cfg.probeEvery) {
 		return false
 	}
 	pctx, cancel := context.WithTimeout(ctx, requestTimeout)
@@ -232,5 +242,3 @@ func sleep(ctx context.Context, d time.Duration) bool {
 		return true
 	}
 }
-
-func encodeJSON(v any) ([]byte, error) { return json.Marshal(v) }

@@ -58,16 +58,24 @@ func (c *Client) queued(ctx context.Context, id string) (*Job, error) {
 type Waiter struct {
 	c     *Client
 	sub   *nats.Subscription
-	look  time.Time // next look-up of pending records
-	every time.Duration
+	every time.Duration // shortest time between look-ups of silent jobs
+	pace  time.Duration // the time now, longer when looking up takes long
+	heard time.Time // when an expected job was last announced, or a look-up made
+	last  time.Time // when records were last looked up
 
 	mu      sync.Mutex
+	now     bool // look records up at the next turn
 	pending map[string]bool
 	found   []*Record // looked up, to be given by Next
 }
 
-// reconcileEvery is how often a waiter looks up records that stay silent.
-const reconcileEvery = 2 * time.Second
+// reconcileEvery is how long a waiter lets expected jobs stay silent before it
+// looks their records up. While some of them still end, the others are looked
+// up every reconcileBusy times that.
+const (
+	reconcileEvery = 2 * time.Second
+	reconcileBusy  = 8
+)
 
 // NewWaiter listens for the ends of a batch's jobs, of one job (batch "" and
 // its id), or of all the tenant's jobs (both empty). Make it before
@@ -81,7 +89,8 @@ func (c *Client) NewWaiter(batch, id string) (*Waiter, error) {
 	if err := sub.SetPendingLimits(1<<20, 512<<20); err != nil {
 		return nil, fmt.Errorf("listen for results: %w", err)
 	}
-	return &Waiter{c: c, sub: sub, pending: map[string]bool{}, every: reconcileEvery, look: time.Now().Add(reconcileEvery)}, nil
+	now := time.Now()
+	return &Waiter{c: c, sub: sub, pending: map[string]bool{}, every: reconcileEvery, pace: reconcileEvery, heard: now, last: now}, nil
 }
 
 func orStar(s string) string {
@@ -140,8 +149,22 @@ func (w *Waiter) expects(id string) bool {
 }
 
 // LookNow makes the next call of Next look records up at once: for jobs that
-// may have ended before the waiter was made.
-func (w *Waiter) LookNow() { w.look = time.Now() }
+// may have ended before they were expected.
+func (w *Waiter) LookNow() {
+	w.mu.Lock()
+	w.now = true
+	w.mu.Unlock()
+}
+
+// untilLook is how long to listen before records are looked up.
+func (w *Waiter) untilLook() time.Duration {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.now {
+		return 0
+	}
+	return min(time.Until(w.heard.Add(w.pace)), time.Until(w.last.Add(reconcileBusy*w.pace)))
+}
 
 // Left is how many expected jobs Next has not given yet.
 func (w *Waiter) Left() int {
@@ -202,39 +225,51 @@ func (w *Waiter) NextEnded(ctx context.Context) (Ended, error) {
 		if r := w.pop(); r != nil {
 			return Ended{ID: r.ID, rec: r}, nil
 		}
-		if err := ctx.Err(); err != nil {
+		if ctx.Err() != nil {
 			return Ended{}, context.Cause(ctx)
 		}
-		until := time.Until(w.look)
+		until := w.untilLook()
 		if until <= 0 {
-			start := time.Now()
-			if err := w.reconcile(ctx); err != nil {
+			if err := w.lookUp(ctx); err != nil {
 				return Ended{}, err
 			}
-			// Looking up is a pass over all records when much is expected; it
-			// must stay a small part of the time.
-			w.look = time.Now().Add(max(w.every, 20*time.Since(start)))
 			continue
 		}
+		// In short turns: LookNow and the end of ctx are noticed between them.
 		m, err := w.sub.NextMsg(min(until, 100*time.Millisecond))
 		switch {
 		case errors.Is(err, nats.ErrTimeout):
 			continue
 		case errors.Is(err, nats.ErrSlowConsumer): // announcements were dropped; the records tell
-			w.look = time.Now()
+			w.LookNow()
 			continue
 		case err != nil:
 			return Ended{}, fmt.Errorf("listen for results: %w", err)
-		}
-		if next := time.Now().Add(w.every); next.After(w.look) {
-			w.look = next
 		}
 		id := m.Subject[strings.LastIndexByte(m.Subject, '.')+1:]
 		if !w.strike(id) {
 			continue
 		}
+		w.heard = time.Now()
 		return Ended{ID: id, raw: m.Data}, nil
 	}
+}
+
+// lookUp reconciles and sets the time of the next look.
+func (w *Waiter) lookUp(ctx context.Context) error {
+	w.mu.Lock()
+	w.now = false
+	w.mu.Unlock()
+	start := time.Now()
+	if err := w.reconcile(ctx); err != nil {
+		return err
+	}
+	w.heard = time.Now()
+	w.last = w.heard
+	// It is a pass over all records when much is expected, and must stay a
+	// small part of the time.
+	w.pace = max(w.every, 20*w.heard.Sub(start))
+	return nil
 }
 
 // reconcile looks up what is still expected: key by key when little is, in

@@ -1,9 +1,11 @@
 package jobs
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 	"time"
 
@@ -69,7 +71,9 @@ func (s *Stdin) UnmarshalJSON(data []byte) error {
 		return json.Unmarshal(data, &s.Inline)
 	}
 	type plain Stdin
-	return json.Unmarshal(data, (*plain)(s))
+	dec := json.NewDecoder(bytes.NewReader(data)) // the outer decoder's strictness does not reach here
+	dec.DisallowUnknownFields()
+	return dec.Decode((*plain)(s))
 }
 
 // ObjectRef names an object: by content, or by bucket and key.
@@ -268,13 +272,13 @@ func Decode(data []byte) (*Job, error) {
 	if len(data) > MaxJobSize {
 		return nil, fmt.Errorf("decode job: %d bytes, at most %d", len(data), MaxJobSize)
 	}
-	dec := json.NewDecoder(strings.NewReader(string(data)))
+	dec := json.NewDecoder(bytes.NewReader(data))
 	dec.DisallowUnknownFields()
 	var j Job
 	if err := dec.Decode(&j); err != nil {
 		return nil, fmt.Errorf("decode job: %w", err)
 	}
-	if dec.More() {
+	if _, err := dec.Token(); err != io.EOF {
 		return nil, errors.New("decode job: more data after the job")
 	}
 	if err := j.Validate(); err != nil {

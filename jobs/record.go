@@ -37,9 +37,14 @@ type Record struct {
 	Batch    string   `json:"batch,omitempty"`
 	Priority Priority `json:"priority"`
 	Tool     Tool     `json:"tool"`
-	// Attempt and Worker are the fence: whoever they name may commit.
+	// Attempt counts how often a worker took the job. It only grows, so that
+	// no two attempts share an output prefix. Together with Worker and
+	// StartedAt it is the fence: whoever they name may commit.
 	Attempt int    `json:"attempt"`
 	Worker  string `json:"worker,omitempty"`
+	// Uncounted is how many of the attempts were given back for reasons that
+	// are not the job's: its budget of attempts does not pay for them.
+	Uncounted int `json:"uncounted,omitempty"`
 	// Seq is the stream sequence of the message that attempt holds.
 	Seq             uint64            `json:"seq,omitempty"`
 	CancelRequested bool              `json:"cancel_requested,omitempty"`
@@ -50,8 +55,12 @@ type Record struct {
 	Result          *Result           `json:"result,omitempty"`
 }
 
-// maxTries bounds the history a record keeps.
-const maxTries = 16
+// Bounds on the history a record keeps.
+const (
+	maxTries     = 16
+	maxTryError  = 1 << 10 // bytes
+	maxErrorText = 8 << 10 // bytes of a result's or dead letter's error
+)
 
 func (r *Record) encode() ([]byte, error) {
 	data, err := json.Marshal(r)
@@ -83,9 +92,30 @@ func newRecord(j *Job) *Record {
 	}
 }
 
+// counted is how many attempts the job's budget has paid for.
+func (r *Record) counted() int { return r.Attempt - r.Uncounted }
+
+// heldBy tells whether r still names the attempt that wrote o as the job's
+// holder.
+func (r *Record) heldBy(o *Record) bool {
+	return r.State == Running && r.Attempt == o.Attempt && r.Worker == o.Worker && r.StartedAt.Equal(o.StartedAt)
+}
+
+// addTry notes why the current attempt did not end the job, once.
 func (r *Record) addTry(err error, now time.Time) {
-	r.Tries = append(r.Tries, Try{Number: r.Attempt, Worker: r.Worker, At: now.UTC(), Error: err.Error()})
+	if n := len(r.Tries); n > 0 && r.Tries[n-1].Number == r.Attempt {
+		return
+	}
+	r.Tries = append(r.Tries, Try{Number: r.Attempt, Worker: r.Worker, At: now.UTC(), Error: shorten(err.Error(), maxTryError)})
 	if len(r.Tries) > maxTries {
 		r.Tries = append(r.Tries[:1], r.Tries[len(r.Tries)-maxTries+1:]...)
 	}
+}
+
+// shorten cuts text at about n bytes: an error may quote a whole hostile job.
+func shorten(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	return s[:n] + fmt.Sprintf("... (%d bytes in all)", len(s))
 }

@@ -6,184 +6,101 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"runtime/debug"
-	"strconv"
 	"time"
 
 	"github.com/cenkalti/backoff/v4"
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 	"go.opentelemetry.io/otel/attribute"
-	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/trace"
 )
 
-// decodeMessage reads a pulled message and holds it against its subject: a
-// message must not claim another tenant's job.
-func decodeMessage(m *nats.Msg) (*Job, error) {
-	j, err := Decode(m.Data)
-	if err != nil {
-		return nil, err
-	}
-	if want := jobSubject(j.Tenant, j.Priority, j.ID); m.Subject != want {
-		return nil, fmt.Errorf("decode job: it came on subject %q but says it is %q", m.Subject, want)
-	}
-	return j, nil
-}
-
-func headerContext(ctx context.Context, m *nats.Msg) context.Context {
-	return propagation.TraceContext{}.Extract(ctx, headerCarrier(m.Header))
-}
-
-type verdict uint8
-
-const (
-	claimRun   verdict = iota // ours: run it
-	claimDrop                 // finished or a duplicate: acknowledge and forget
-	claimLeave                // somebody else's: leave the message alone
-	claimSpent                // attempts are spent: dead letter
-)
-
-var errSpent = errors.New("the attempts are spent")
-
-// claim makes this worker the holder of the job by compare-and-set on its
-// record. The common case, a first delivery, is one write.
-func (w *Worker) claim(ctx context.Context, a *Attempt, seq uint64) (verdict, error) {
-	rec, rev := newRecord(a.Job), uint64(0)
-	for range 8 {
-		if rev != 0 || rec.State != Queued {
-			switch {
-			case rec.State == Done:
-				return claimDrop, nil
-			case rec.State == Running && rec.Seq != seq:
-				return claimDrop, nil // the same job, submitted again while it runs
-			case rec.State == Running && rec.Worker == w.cfg.Name && w.holds(a.key):
-				return claimLeave, nil // redelivered to ourselves while we run it
-			}
-			if rec.State == Running { // its holder went silent
-				rec.addTry(fmt.Errorf("worker %s went silent", rec.Worker), time.Now())
-			}
-		}
-		if rec.Attempt >= w.maxAttempts(a.Job) {
-			a.rec, a.rev, a.Number = rec, rev, rec.Attempt
-			return claimSpent, nil
-		}
-		rec.State, rec.Attempt, rec.Worker, rec.Seq = Running, rec.Attempt+1, w.cfg.Name, seq
-		rec.StartedAt = time.Now().UTC()
-		newRev, err := w.putStatus(ctx, a.key, rec, rev)
-		if err == nil {
-			a.rec, a.rev, a.Number = rec, newRev, rec.Attempt
-			return claimRun, nil
-		}
-		if !isConflict(err) {
-			return claimLeave, err
-		}
-		entry, err := w.status.Get(ctx, a.key)
-		if errors.Is(err, jetstream.ErrKeyNotFound) {
-			rec, rev = newRecord(a.Job), 0
-			continue
-		}
-		if err != nil {
-			return claimLeave, err
-		}
-		if rec, err = decodeRecord(entry.Value()); err != nil {
-			return claimLeave, err
-		}
-		rev = entry.Revision()
-	}
-	return claimLeave, errMoved
-}
-
-func (w *Worker) maxAttempts(j *Job) int {
-	if j.Retry.MaxAttempts > 0 {
-		return min(j.Retry.MaxAttempts, 100)
-	}
-	return w.cfg.MaxAttempts
-}
-
-func (w *Worker) holds(key string) bool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.active[key] != nil
-}
-
-func (w *Worker) putStatus(ctx context.Context, key string, rec *Record, rev uint64) (uint64, error) {
-	data, err := rec.encode()
-	if err != nil {
-		return 0, err
-	}
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
-	defer cancel()
-	if rev == 0 {
-		return w.status.Create(ctx, key, data)
-	}
-	return w.status.Update(ctx, key, data, rev)
-}
-
-// settle decides an attempt's fate once: finished, tried again, given back or
-// left to another worker.
+// settle decides what an attempt's end means for its job: a result to commit,
+// another try, the dead letters, or nothing, because the job is another
+// worker's by now.
 func (w *Worker) settle(ctx context.Context, a *Attempt, res *Result, err error) {
 	cause := context.Cause(ctx)
-	// Settling goes on when the attempt was told to stop.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Minute)
+	// Settling goes on when the attempt was told to stop, but not for ever
+	// when the worker shuts down and NATS does not answer.
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
+	defer context.AfterFunc(w.settling, cancel)()
 	switch {
 	case errors.Is(cause, ErrFenced):
-		w.fenced(ctx, a)
+		w.dropped(ctx, a, ErrFenced)
 	case errors.Is(cause, ErrCanceled):
-		w.finish(ctx, a, canceledResult(a, res))
-	case errors.Is(cause, ErrDraining):
+		w.finish(ctx, a, canceledResult(res))
+	case err == nil && (cause == nil || res.Outcome != Canceled):
+		w.finish(ctx, a, res) // it may have ended just before it was to stop
+	case errors.Is(cause, ErrDraining), err == nil:
 		w.giveBack(ctx, a, ErrDraining, false)
-	case err == nil:
-		w.finish(ctx, a, res)
 	default:
 		w.failed(ctx, a, err)
 	}
 }
 
-func canceledResult(a *Attempt, res *Result) *Result {
+// canceledResult turns what a run had got to into the result of a cancelled
+// job: its costs stay, its outputs do not.
+func canceledResult(res *Result) *Result {
 	if res == nil {
-		res = &Result{ExitCode: -1}
+		res = &Result{}
 	}
-	res.Outcome, res.Error, res.Outputs = Canceled, "canceled while it ran", nil
+	res.Outcome, res.ExitCode, res.Error = Canceled, -1, "canceled while it ran"
+	res.Outputs, res.OutputPrefix, res.Deleted, res.Trap = nil, "", nil, nil
 	return res
 }
+
+// maxUncounted bounds how often a job is given back without paying for it: a
+// job that makes its worker look sick every time must end some day.
+const maxUncounted = 100
 
 // failed handles an infrastructure error by its class.
 func (w *Worker) failed(ctx context.Context, a *Attempt, err error) {
 	class := Classify(err)
 	w.log.WarnContext(ctx, "attempt failed", "job", a.Job.ID, "attempt", a.Number, "class", class.String(), "error", err)
 	w.metrics.attemptFailed(ctx, class)
-	switch {
-	case class == ClassUnavailable:
+	if class == ClassUnavailable {
 		w.pause(err)
-		w.giveBack(ctx, a, err, false)
-	case class == ClassPermanent || a.Number >= w.maxAttempts(a.Job):
-		w.bury(ctx, a.msg, a.Job, a, err)
-	default:
-		w.giveBack(ctx, a, err, true)
+		if a.rec.Uncounted < maxUncounted {
+			w.giveBack(ctx, a, err, false)
+			return
+		}
 	}
+	if class == ClassPermanent || a.rec.counted() >= w.maxAttempts(a.Job) {
+		w.bury(ctx, a, err)
+		return
+	}
+	w.giveBack(ctx, a, err, true)
 }
 
-// giveBack returns the job to the queue. counted says whether the attempt is
-// one of those the job has.
+// giveBack returns the job to the queue. counted says whether the job's budget
+// pays for the attempt.
 func (w *Worker) giveBack(ctx context.Context, a *Attempt, why error, counted bool) {
 	delay := time.Duration(0)
-	if counted {
-		a.rec.addTry(why, time.Now())
-		delay = retryDelay(a.Number)
-	} else {
-		a.rec.Attempt--
+	a.rec.addTry(why, time.Now())
+	switch {
+	case counted:
+		delay = retryDelay(a.rec.counted())
+	default:
+		a.rec.Uncounted++
 		if !errors.Is(why, ErrDraining) {
-			delay = jitter(5 * time.Second)
+			delay = jitter(w.cfg.sickDelay)
 		}
 	}
 	a.rec.State, a.rec.Worker = Retrying, ""
-	if err := w.retryCAS(ctx, a); err != nil {
-		w.fenced(ctx, a)
-		return
-	}
-	if err := a.msg.NakWithDelay(delay); err != nil {
-		w.log.WarnContext(ctx, "cannot give a job back; it comes back by itself", "job", a.Job.ID, "error", err)
+	err := w.writeHeld(ctx, a, func() { // a cancel came first: there is nobody to run it for
+		if a.rec.CancelRequested {
+			a.rec.State, a.rec.Worker, a.rec.Result = Done, w.cfg.Name, canceledResult(nil)
+			w.complete(ctx, a, a.rec.Result)
+			a.rec.Result.Phases = a.phaseTimes()
+		}
+	})
+	switch {
+	case err != nil:
+		w.dropped(ctx, a, err)
+	case a.rec.State == Done:
+		w.ended(ctx, a)
+	default:
+		w.later(ctx, a, delay)
 	}
 }
 
@@ -209,156 +126,139 @@ func (w *Worker) finish(ctx context.Context, a *Attempt, res *Result) {
 	committing := time.Now()
 	ctx, end := a.Begin(ctx, PhaseCommit)
 	w.complete(ctx, a, res)
+	adopted := false
 	if len(res.Outputs) > 0 {
-		committed, err := w.commits.Commit(ctx, a, res)
-		if err != nil {
+		stands, err := w.commitOutputs(ctx, a, res)
+		switch {
+		case errors.Is(err, ErrFenced):
+			end(err)
+			w.dropped(ctx, a, err)
+			return
+		case err != nil:
 			end(err)
 			w.failed(ctx, a, fmt.Errorf("commit the outputs: %w", err))
 			return
 		}
-		res = committed
+		// Another attempt's result keeps its worker, trace and times: it is
+		// that run whose outputs count.
+		adopted = stands != res
+		res = stands
+		res.Attempts = a.rec.counted()
 	}
-	a.mu.Lock()
-	a.phases[PhaseCommit] = float64(time.Since(committing).Microseconds()) / 1000
-	res.Phases = a.phases
-	a.mu.Unlock()
+	if !adopted {
+		res.Phases = a.phaseTimes()
+		res.Phases[PhaseCommit] = float64(time.Since(committing).Microseconds()) / 1000
+	}
 	a.rec.State, a.rec.Result = Done, res
-	err := w.retryCAS(ctx, a)
+	err := w.writeResult(ctx, a)
 	end(err, attribute.String("boxfleet.outcome", string(res.Outcome)))
 	if err != nil {
-		w.fenced(ctx, a)
+		w.dropped(ctx, a, err)
 		return
 	}
-	w.announce(a.rec)
-	w.ack(ctx, a.msg)
-	w.done.Add(1)
-	w.metrics.finished(ctx, a, res)
+	w.ended(ctx, a)
+}
+
+// commitOutputs stores the manifest, if this attempt still holds its job: one
+// that does not would leave a manifest nobody asked for.
+func (w *Worker) commitOutputs(ctx context.Context, a *Attempt, res *Result) (stands *Result, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = w.panicked(ctx, a, p)
+		}
+	}()
+	now, _, err := w.readStatus(ctx, a.key)
+	switch {
+	case err != nil:
+		return nil, err
+	case now == nil || !now.heldBy(&a.claimed):
+		return nil, ErrFenced
+	case now.CancelRequested:
+		return canceledResult(res), nil
+	}
+	return w.commits.Commit(ctx, a, res)
+}
+
+// writeResult writes the finished record. A result that is too large for a
+// message becomes one that says so: trying again would not make it smaller.
+func (w *Worker) writeResult(ctx context.Context, a *Attempt) error {
+	change := func() {
+		// Too late when outputs are committed; else the cancel wins.
+		if a.rec.CancelRequested && len(a.rec.Result.Outputs) == 0 {
+			a.rec.Result = canceledResult(a.rec.Result)
+		}
+	}
+	err := w.writeHeld(ctx, a, change)
+	if !errors.Is(err, nats.ErrMaxPayload) {
+		return err
+	}
+	res := a.rec.Result
+	n := len(res.Outputs)
+	a.rec.Result = &Result{
+		ID: res.ID, Outcome: OutputLimit, ExitCode: -1, FuelConsumed: res.FuelConsumed, PeakMemory: res.PeakMemory,
+		BytesIn: res.BytesIn, BytesOut: res.BytesOut, Phases: res.Phases, Attempts: res.Attempts, Worker: res.Worker,
+		TraceID: res.TraceID, FinishedAt: res.FinishedAt, OutputPrefix: res.OutputPrefix,
+		Error: fmt.Sprintf("the list of its %d outputs, %d deleted files and %d denials does not fit into a record of %d bytes; let the tool pack its outputs into fewer files",
+			n, len(res.Deleted), len(res.Denials), w.nc.MaxPayload()),
+	}
+	return w.writeHeld(ctx, a, change)
 }
 
 // complete fills the parts of a result that the queue side knows.
 func (w *Worker) complete(ctx context.Context, a *Attempt, res *Result) {
-	res.ID, res.Attempts, res.Worker = a.Job.ID, a.Number, w.cfg.Name
+	res.ID, res.Attempts, res.Worker = a.Job.ID, a.rec.counted(), w.cfg.Name
 	res.TraceID = trace.SpanContextFromContext(ctx).TraceID().String()
 	res.FinishedAt = time.Now().UTC()
+	res.Error = shorten(res.Error, maxErrorText)
+}
+
+// ended tells everybody about a record that is Done.
+func (w *Worker) ended(ctx context.Context, a *Attempt) {
+	w.announce(a.rec, a.encoded)
+	w.ack(ctx, a)
+	w.done.Add(1)
+	w.metrics.finished(ctx, a, a.rec.Result)
 }
 
 // announce tells waiting clients. The record is the truth; this is a hint
-// that carries it.
-func (w *Worker) announce(rec *Record) {
-	if data, err := rec.encode(); err == nil {
-		_ = w.nc.Publish(doneSubject(rec.Tenant, rec.Batch, rec.ID), data)
+// that carries it. data is the encoded record, if the caller has it.
+func (w *Worker) announce(rec *Record, data []byte) {
+	if data == nil {
+		var err error
+		if data, err = rec.encode(); err != nil {
+			return
+		}
 	}
+	_ = w.nc.Publish(doneSubject(rec.Tenant, rec.Batch, rec.ID), data)
 }
 
 // ack acknowledges and waits for the server's word. If it does not come the
 // job is delivered again, found finished, and acknowledged then.
-func (w *Worker) ack(ctx context.Context, m *nats.Msg) {
-	_, span := w.tracer.Start(ctx, "ack")
+func (w *Worker) ack(ctx context.Context, a *Attempt) {
+	a.settled.Store(true)
+	ctx, span := w.tracer.Start(ctx, "ack")
 	defer span.End()
-	if err := m.AckSync(nats.AckWait(requestTimeout)); err != nil {
-		span.RecordError(err)
-		w.log.DebugContext(ctx, "the ack was not confirmed", "subject", m.Subject, "error", err)
-	}
-}
-
-// retryCAS writes a.rec over the revision this attempt holds. It keeps trying
-// while NATS is away, and gives errFencedOff when the record is no longer
-// this attempt's.
-func (w *Worker) retryCAS(ctx context.Context, a *Attempt) error {
-	policy := backoff.WithContext(backoff.NewExponentialBackOff(
-		backoff.WithInitialInterval(50*time.Millisecond), backoff.WithMaxInterval(5*time.Second), backoff.WithMaxElapsedTime(0)), ctx)
-	return backoff.Retry(func() error {
-		rev, err := w.putStatus(ctx, a.key, a.rec, a.rev)
-		if err == nil {
-			a.rev = rev
-			return nil
-		}
-		if !isConflict(err) {
-			return err
-		}
-		entry, err := w.status.Get(ctx, a.key)
-		if errors.Is(err, jetstream.ErrKeyNotFound) {
-			return backoff.Permanent(ErrFenced) // its time to be kept is over, or an operator removed it
-		}
-		if err != nil {
-			return err
-		}
-		now, err := decodeRecord(entry.Value())
-		if err != nil {
-			return backoff.Permanent(err)
-		}
-		switch {
-		case now.State == a.rec.State && now.Attempt == a.rec.Attempt && sameWriter(now, a):
-			a.rev = entry.Revision() // our write had arrived, its confirmation had not
-			return nil
-		case now.State == Running && now.Attempt == a.Number && now.Worker == w.cfg.Name:
-			// Only a cancel request changes a record under its holder.
-			a.rec.CancelRequested = now.CancelRequested
-			if a.rec.State == Done && now.CancelRequested && a.rec.Result.Outcome != Canceled && len(a.rec.Result.Outputs) == 0 {
-				a.rec.Result = canceledResult(a, a.rec.Result)
-			}
-			a.rev = entry.Revision()
-			return errMoved
-		}
-		return backoff.Permanent(ErrFenced)
-	}, policy)
-}
-
-// sameWriter tells whether a record was written by this very attempt.
-func sameWriter(now *Record, a *Attempt) bool {
-	if now.State == Done {
-		return now.Worker == a.rec.Worker && now.Result != nil && a.rec.Result != nil && now.Result.FinishedAt.Equal(a.rec.Result.FinishedAt)
-	}
-	return now.Seq == a.rec.Seq && now.StartedAt.Equal(a.rec.StartedAt)
-}
-
-// fenced leaves a job that another worker holds: no ack, no result.
-func (w *Worker) fenced(ctx context.Context, a *Attempt) {
-	w.log.WarnContext(ctx, "another worker holds the job, dropping this attempt", "job", a.Job.ID, "attempt", a.Number)
-	w.metrics.fenced(ctx)
-}
-
-// bury ends a job that cannot be run: the message goes to the dead letters,
-// and only when it is stored there the job's own message is settled.
-func (w *Worker) bury(ctx context.Context, m *nats.Msg, j *Job, a *Attempt, why error) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
-	if err := w.deadLetter(ctx, m, j, a, why); err != nil {
-		w.log.ErrorContext(ctx, "cannot store a dead letter; the message comes back", "subject", m.Subject, "error", err)
-		return
+	if _, err := w.nc.RequestWithContext(ctx, a.msg.Reply, ackBody); err != nil {
+		span.RecordError(err)
+		w.log.DebugContext(ctx, "the ack was not confirmed", "subject", a.msg.Subject, "error", err)
 	}
-	w.log.WarnContext(ctx, "dead letter", "subject", m.Subject, "error", why)
-	w.metrics.buried(ctx)
-	if a == nil || a.rec == nil {
-		if err := w.nc.Publish(m.Reply, []byte("+TERM dead-lettered")); err != nil {
-			w.log.WarnContext(ctx, "cannot end a message", "subject", m.Subject, "error", err)
-		}
-		return
-	}
-	res := &Result{Outcome: Failed, ExitCode: -1, Error: why.Error()}
-	if errors.Is(why, errSpent) {
-		res.Error = spentText(a.rec)
-		a.rec.Worker = w.cfg.Name
-	}
-	w.complete(ctx, a, res)
-	res.Phases = a.phases
-	a.rec.State, a.rec.Result = Done, res
-	if err := w.retryCAS(ctx, a); err != nil {
-		w.fenced(ctx, a)
-		return
-	}
-	w.announce(a.rec)
-	w.ack(ctx, m)
-	w.done.Add(1)
-	w.metrics.finished(ctx, a, res)
 }
 
-func spentText(rec *Record) string {
-	text := fmt.Sprintf("all %d attempts are spent", rec.Attempt)
-	if n := len(rec.Tries); n > 0 {
-		text += "; the last one: " + rec.Tries[n-1].Error
+var ackBody = []byte("+ACK")
+
+// dropped leaves a job without settling it: another worker holds it, or
+// nothing could be written. Its message is not touched, so it comes back to
+// whoever is to have it.
+func (w *Worker) dropped(ctx context.Context, a *Attempt, why error) {
+	a.settled.Store(true)
+	if errors.Is(why, ErrFenced) {
+		w.log.WarnContext(ctx, "the job is no longer this worker's, dropping the attempt", "job", a.Job.ID, "attempt", a.Number, "reason", why)
+		w.metrics.fenced(ctx)
+		return
 	}
-	return text
+	w.log.ErrorContext(ctx, "cannot write a job's record; the job comes back by itself", "job", a.Job.ID, "attempt", a.Number, "error", why)
 }
 
 // PanicError is a panic of the handler, with the stack for the log.
@@ -373,5 +273,3 @@ func stack() []byte {
 	s := debug.Stack()
 	return s[:min(len(s), 4096)]
 }
-
-func itoa(n int) string { return strconv.Itoa(n) }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -43,7 +45,15 @@ type Topology struct {
 	// TenantConcurrency is the most jobs of one tenant and priority that run
 	// or wait for a worker's retry at once; default 10,000.
 	TenantConcurrency int
+
+	ackWait time.Duration // AckWait, unless a test shortens it
 }
+
+const defaultConcurrency = 10_000
+
+// metaConcurrency is the JOBS stream's note of TenantConcurrency, from which
+// clients make the queues of new tenants.
+const metaConcurrency = "boxfleet.tenant_concurrency"
 
 // WithDefaults fills what is zero.
 func (t Topology) WithDefaults() Topology {
@@ -60,7 +70,10 @@ func (t Topology) WithDefaults() Topology {
 		t.EventsMaxBytes = 1 << 30
 	}
 	if t.TenantConcurrency == 0 {
-		t.TenantConcurrency = 10_000
+		t.TenantConcurrency = defaultConcurrency
+	}
+	if t.ackWait == 0 {
+		t.ackWait = AckWait
 	}
 	return t
 }
@@ -79,23 +92,67 @@ func (t Topology) Validate() error {
 }
 
 // Ensure creates or updates every stream and bucket. It may be called by many
-// workers at once and again at every start.
+// workers at once and again at every start. Replicas are never lowered: a
+// worker started without the setting must not weaken a cluster's streams.
 func (t Topology) Ensure(ctx context.Context, js jetstream.JetStream) error {
 	t = t.WithDefaults()
 	if err := t.Validate(); err != nil {
 		return err
 	}
 	for _, cfg := range t.streams() {
-		if _, err := js.CreateOrUpdateStream(ctx, cfg); err != nil {
+		if err := ensureStream(ctx, js, cfg); err != nil {
 			return fmt.Errorf("ensure stream %s: %w", cfg.Name, hintJetStream(err))
 		}
 	}
 	for _, cfg := range t.buckets() {
-		if _, err := js.CreateOrUpdateKeyValue(ctx, cfg); err != nil {
+		if err := ensureBucket(ctx, js, cfg); err != nil {
 			return fmt.Errorf("ensure bucket %s: %w", cfg.Bucket, hintJetStream(err))
 		}
 	}
 	return nil
+}
+
+func ensureStream(ctx context.Context, js jetstream.JetStream, cfg jetstream.StreamConfig) error {
+	old, err := js.Stream(ctx, cfg.Name)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		if _, err = js.CreateStream(ctx, cfg); !errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
+			return err
+		}
+		old, err = js.Stream(ctx, cfg.Name) // another worker was first, with other settings
+	}
+	if err != nil {
+		return err
+	}
+	was := old.CachedInfo().Config
+	if was.Retention != cfg.Retention || was.Storage != cfg.Storage {
+		return fmt.Errorf("it exists with %s retention and %s storage, boxfleet needs %s and %s, and that cannot be changed; give boxfleet an account of its own, or remove the stream if nothing in it is wanted",
+			was.Retention, was.Storage, cfg.Retention, cfg.Storage)
+	}
+	cfg.Replicas = max(cfg.Replicas, was.Replicas)
+	_, err = js.UpdateStream(ctx, cfg)
+	return err
+}
+
+func ensureBucket(ctx context.Context, js jetstream.JetStream, cfg jetstream.KeyValueConfig) error {
+	old, err := js.KeyValue(ctx, cfg.Bucket)
+	if errors.Is(err, jetstream.ErrBucketNotFound) {
+		if _, err = js.CreateKeyValue(ctx, cfg); !errors.Is(err, jetstream.ErrBucketExists) {
+			return err
+		}
+		old, err = js.KeyValue(ctx, cfg.Bucket)
+	}
+	if err != nil {
+		return err
+	}
+	status, err := old.Status(ctx)
+	if err != nil {
+		return err
+	}
+	if s, ok := status.(*jetstream.KeyValueBucketStatus); ok {
+		cfg.Replicas = max(cfg.Replicas, s.StreamInfo().Config.Replicas)
+	}
+	_, err = js.UpdateKeyValue(ctx, cfg)
+	return err
 }
 
 func hintJetStream(err error) error {
@@ -113,6 +170,7 @@ func (t Topology) streams() []jetstream.StreamConfig {
 		Retention: jetstream.WorkQueuePolicy, Discard: jetstream.DiscardOld, Storage: jetstream.FileStorage,
 		Replicas: t.Replicas, Duplicates: 2 * time.Minute,
 		AllowDirect: true, AllowAtomicPublish: true, AllowMsgSchedules: true, AllowMsgTTL: true,
+		Metadata: map[string]string{metaConcurrency: strconv.Itoa(t.TenantConcurrency)},
 	}, {
 		Name: StreamEvents, Subjects: []string{"events.>"},
 		Retention: jetstream.LimitsPolicy, Discard: jetstream.DiscardOld, Storage: jetstream.FileStorage,
@@ -160,22 +218,78 @@ func deadSubject(tenant, tool, id string) string   { return "dlq." + tenant + ".
 
 func consumerName(tenant string, p Priority) string { return "q-" + tenant + "-" + string(p) }
 
-// ensureConsumer makes the durable consumer of one tenant and priority.
-func ensureConsumer(ctx context.Context, js jetstream.JetStream, tenant string, p Priority, concurrency int) error {
-	_, err := js.CreateOrUpdateConsumer(ctx, StreamJobs, jetstream.ConsumerConfig{
+// consumerConfig is the durable consumer of one tenant and priority.
+func (t Topology) consumerConfig(tenant string, p Priority) jetstream.ConsumerConfig {
+	return jetstream.ConsumerConfig{
 		Durable:       consumerName(tenant, p),
 		FilterSubject: jobSubject(tenant, p, "*"),
 		AckPolicy:     jetstream.AckExplicitPolicy,
-		AckWait:       AckWait,
+		AckWait:       t.ackWait,
 		// No BackOff: it replaces AckWait and redelivers jobs that still run.
 		// MaxDeliver stays -1: attempts are counted in the record, because
 		// deliveries also rise when a worker drains.
 		MaxDeliver:    -1,
-		MaxAckPending: concurrency,
+		MaxAckPending: t.TenantConcurrency,
 		MaxWaiting:    2048,
-	})
-	if err != nil {
-		return fmt.Errorf("ensure consumer %s: %w", consumerName(tenant, p), err)
+	}
+}
+
+// ensureConsumers makes a tenant's queues, and gives those that exist this
+// topology's settings. Only workers call it: what an operator set must not be
+// undone by a client.
+func (t Topology) ensureConsumers(ctx context.Context, js jetstream.JetStream, tenant string) error {
+	for _, p := range Priorities {
+		if _, err := js.CreateOrUpdateConsumer(ctx, StreamJobs, t.consumerConfig(tenant, p)); err != nil {
+			return fmt.Errorf("ensure consumer %s: %w", consumerName(tenant, p), err)
+		}
 	}
 	return nil
+}
+
+// ensureAllConsumers does so for every tenant that has queues.
+func (t Topology) ensureAllConsumers(ctx context.Context, js jetstream.JetStream) error {
+	if err := t.ensureConsumers(ctx, js, DefaultTenant); err != nil {
+		return err
+	}
+	stream, err := js.Stream(ctx, StreamJobs)
+	if err != nil {
+		return fmt.Errorf("list the queues: %w", err)
+	}
+	list := stream.ListConsumers(ctx)
+	var stale []jetstream.ConsumerConfig
+	for info := range list.Info() {
+		if !strings.HasPrefix(info.Name, "q-") {
+			continue
+		}
+		tenant, p := splitConsumer(info.Name)
+		want := t.consumerConfig(tenant, p)
+		if info.Config.MaxAckPending != want.MaxAckPending || info.Config.AckWait != want.AckWait {
+			stale = append(stale, want)
+		}
+	}
+	if err := list.Err(); err != nil && !errors.Is(err, jetstream.ErrEndOfData) {
+		return fmt.Errorf("list the queues: %w", err)
+	}
+	for _, want := range stale {
+		if _, err := js.CreateOrUpdateConsumer(ctx, StreamJobs, want); err != nil {
+			return fmt.Errorf("ensure consumer %s: %w", want.Durable, err)
+		}
+	}
+	return nil
+}
+
+// createConsumer makes one queue of a tenant, as the operator's note on the
+// stream has it. One that exists is left as it is.
+func createConsumer(ctx context.Context, js jetstream.JetStream, tenant string, p Priority) error {
+	stream, err := js.Stream(ctx, StreamJobs)
+	if err != nil {
+		return err
+	}
+	t := Topology{}
+	t.TenantConcurrency, _ = strconv.Atoi(stream.CachedInfo().Config.Metadata[metaConcurrency])
+	_, err = stream.CreateConsumer(ctx, t.WithDefaults().consumerConfig(tenant, p))
+	if errors.Is(err, jetstream.ErrConsumerExists) {
+		return nil
+	}
+	return err
 }

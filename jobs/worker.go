@@ -2,6 +2,7 @@ package jobs
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"log/slog"
 	"os"
@@ -53,6 +54,12 @@ type WorkerConfig struct {
 	// Version of the program, shown in the presence bucket.
 	Version string
 	Log     *slog.Logger
+
+	// Tests shorten these.
+	heartbeatEvery time.Duration
+	sickDelay      time.Duration // the longest wait of a job that met a sick worker
+	probeEvery     time.Duration
+	lastWords      time.Duration // for settling after the grace
 }
 
 // WithDefaults fills what is zero.
@@ -75,6 +82,18 @@ func (c WorkerConfig) WithDefaults() WorkerConfig {
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
+	}
+	if c.heartbeatEvery == 0 {
+		c.heartbeatEvery = HeartbeatEvery
+	}
+	if c.sickDelay == 0 {
+		c.sickDelay = 5 * time.Second
+	}
+	if c.probeEvery == 0 {
+		c.probeEvery = time.Second
+	}
+	if c.lastWords == 0 {
+		c.lastWords = 15 * time.Second
 	}
 	c.Topology = c.Topology.WithDefaults()
 	return c
@@ -119,6 +138,9 @@ type Worker struct {
 	mu     sync.Mutex
 	active map[string]*Attempt // by tenant.id
 
+	settling     context.Context // ends when a draining worker must let go of everything
+	stopSettling context.CancelFunc
+
 	free   chan struct{} // one token a free slot
 	woken  chan string   // consumer names that were rung
 	wg     sync.WaitGroup
@@ -141,6 +163,7 @@ func NewWorker(ctx context.Context, nc *nats.Conn, js jetstream.JetStream, h Han
 		tracer: otel.Tracer("boxfleet/jobs"),
 		active: map[string]*Attempt{}, free: make(chan struct{}, cfg.Slots), woken: make(chan string, 256),
 	}
+	w.settling, w.stopSettling = context.WithCancel(context.Background())
 	var err error
 	if w.metrics, err = newMetrics(w); err != nil {
 		return nil, err
@@ -151,10 +174,8 @@ func NewWorker(ctx context.Context, nc *nats.Conn, js jetstream.JetStream, h Han
 	if w.present, err = bindBucket(ctx, js, BucketWorkers); err != nil {
 		return nil, err
 	}
-	for _, p := range Priorities {
-		if err := ensureConsumer(ctx, js, DefaultTenant, p, cfg.Topology.TenantConcurrency); err != nil {
-			return nil, err
-		}
+	if err := cfg.Topology.ensureAllConsumers(ctx, js); err != nil {
+		return nil, err
 	}
 	for range cfg.Slots {
 		w.free <- struct{}{}
@@ -206,6 +227,7 @@ func (w *Worker) Run(ctx context.Context, ready func()) error {
 	beats, stopBeats := context.WithCancel(context.WithoutCancel(ctx))
 	var background sync.WaitGroup
 	background.Go(func() { w.heartbeats(beats) })
+	background.Go(func() { w.watchRecords(beats) })
 	background.Go(func() { w.presence(beats) })
 
 	err = w.dispatch(ctx, work, ready)
@@ -220,12 +242,17 @@ func (w *Worker) Run(ctx context.Context, ready func()) error {
 	case <-grace.C:
 		w.log.Warn("the grace is over, stopping running jobs", "running", w.Active())
 		stopWork(ErrDraining)
+		// A server that does not answer must not keep the process: what is
+		// not settled by now comes back to another worker by itself.
+		last := time.AfterFunc(w.cfg.lastWords, w.stopSettling)
 		<-idle
+		last.Stop()
 	}
+	w.stopSettling()
 	stopWork(nil)
 	stopBeats()
 	background.Wait()
-	_ = w.nc.FlushTimeout(requestTimeout)
+	_ = w.nc.FlushTimeout(2 * time.Second)
 	return err
 }
 
@@ -244,26 +271,33 @@ func (w *Worker) onCancel(m *nats.Msg) {
 	a := w.active[parts[2]+"."+parts[3]]
 	w.mu.Unlock()
 	if a != nil {
-		go w.checkCancel(a) // the record decides, not the message
+		go w.checkRecord(context.Background(), a) // the record decides, not the message
 	}
 }
 
-// checkCancel looks whether the job's record asks for its end, or names
-// another holder.
-func (w *Worker) checkCancel(a *Attempt) {
-	ctx, cancel := context.WithTimeout(context.Background(), requestTimeout)
+// checkRecord looks whether the job's record asks for the attempt's end, or
+// names another holder. The answer may be an old one of a slow replica; only
+// revisions after the attempt's own count.
+func (w *Worker) checkRecord(ctx context.Context, a *Attempt) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	entry, err := w.status.Get(ctx, a.key)
 	if err != nil {
 		return
 	}
+	held := a.rev.Load()
+	if held == 0 || entry.Revision() <= held || a.settled.Load() {
+		return
+	}
 	rec, err := decodeRecord(entry.Value())
 	switch {
 	case err != nil:
-	case rec.State != Running || rec.Worker != w.cfg.Name || rec.Attempt != a.Number:
-		a.stop(ErrFenced)
-	case rec.CancelRequested:
-		a.stop(ErrCanceled)
+	case rec.heldBy(&a.claimed):
+		if rec.CancelRequested {
+			a.stop(ErrCanceled)
+		}
+	case rec.State == Running, rec.Attempt != a.claimed.Attempt, rec.Worker != "" && rec.Worker != a.Worker:
+		a.stop(ErrFenced) // and not just settled by this attempt itself
 	}
 }
 
@@ -275,10 +309,23 @@ func (w *Worker) onWake(m *nats.Msg) {
 	}
 }
 
-// heartbeats tells the server that running jobs are alive, and looks whether
-// their records still want them to be.
+// running lists the attempts whose messages are not settled.
+func (w *Worker) running() []*Attempt {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	list := make([]*Attempt, 0, len(w.active))
+	for _, a := range w.active {
+		if !a.settled.Load() {
+			list = append(list, a)
+		}
+	}
+	return list
+}
+
+// heartbeats tells the server that running jobs are alive. It never waits for
+// an answer, so that one slow exchange cannot silence the others.
 func (w *Worker) heartbeats(ctx context.Context) {
-	tick := time.NewTicker(HeartbeatEvery)
+	tick := time.NewTicker(w.cfg.heartbeatEvery)
 	defer tick.Stop()
 	for {
 		select {
@@ -286,18 +333,33 @@ func (w *Worker) heartbeats(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
-		w.mu.Lock()
-		list := make([]*Attempt, 0, len(w.active))
-		for _, a := range w.active {
-			list = append(list, a)
-		}
-		w.mu.Unlock()
-		for _, a := range list {
-			if err := a.msg.InProgress(); err != nil {
+		for _, a := range w.running() {
+			if err := w.nc.Publish(a.msg.Reply, progressBody); err != nil {
 				w.log.Warn("heartbeat failed", "job", a.Job.ID, "error", err)
-				continue
+				break // the connection is gone; the others would fare no better
 			}
-			w.checkCancel(a)
+		}
+	}
+}
+
+var progressBody = []byte("+WPI")
+
+// watchRecords looks at every beat whether the records of running jobs still
+// want them to run: a cancel's message may have been lost.
+func (w *Worker) watchRecords(ctx context.Context) {
+	tick := time.NewTicker(w.cfg.heartbeatEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		for _, a := range w.running() {
+			if ctx.Err() != nil || !w.nc.IsConnected() {
+				break
+			}
+			w.checkRecord(ctx, a)
 		}
 	}
 }
@@ -319,7 +381,7 @@ func (w *Worker) presence(ctx context.Context) {
 	tick := time.NewTicker(10 * time.Second)
 	defer tick.Stop()
 	put := func() {
-		data, err := encodeJSON(Presence{
+		data, err := json.Marshal(Presence{
 			Name: w.cfg.Name, Version: w.cfg.Version, Slots: w.cfg.Slots, Active: w.Active(),
 			Finished: w.Finished(), Sick: w.Sick(), Started: started,
 		})
