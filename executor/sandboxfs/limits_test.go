@@ -172,3 +172,40 @@ func TestOutsideTogether(t *testing.T) {
 		t.Errorf("removed by the other: %v", err)
 	}
 }
+
+// TestLookBeforeOpen asks the kernel whether a special file was opened at all
+// while a guest was told that it cannot be.
+func TestLookBeforeOpen(t *testing.T) {
+	for _, v := range views {
+		dir := tree(t, "f", "link -> fifo")
+		must(t, unix.Mkfifo(filepath.Join(dir, "fifo"), 0o600))
+		f, base, prefix := view(t, dir, v.walk, v.nested, Quota{})
+		for _, m := range f.mounts {
+			m.probe = true // the test's directory may be on a nodev file system
+		}
+		watch, err := unix.InotifyInit1(unix.IN_NONBLOCK | unix.IN_CLOEXEC)
+		must(t, err)
+		defer unix.Close(watch)
+		for _, name := range []string{"fifo", "f"} {
+			_, err = unix.InotifyAddWatch(watch, filepath.Join(dir, name), unix.IN_OPEN)
+			must(t, err)
+		}
+		opened := func() bool {
+			_, err := unix.Read(watch, make([]byte, 4096))
+			return err == nil
+		}
+		for _, path := range []string{"fifo", "link", "./fifo"} {
+			for _, flags := range []OpenFlag{Read, Write, 0, Read | Truncate, Write | Create, Read | Directory} {
+				if _, err := f.Open(base, prefix+path, flags); err == nil {
+					t.Errorf("%s: %s opened with flags %d", v.name, path, flags)
+				}
+				if opened() {
+					t.Errorf("%s: flags %d opened what %s names before refusing it", v.name, flags, path)
+				}
+			}
+		}
+		if _, err := f.Open(base, prefix+"f", Read); err != nil || !opened() {
+			t.Errorf("%s: opening a file: %v, or the watch does not work", v.name, err)
+		}
+	}
+}

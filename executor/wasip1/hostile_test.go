@@ -16,6 +16,7 @@ import (
 	"sync"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -284,7 +285,7 @@ func runHostile(t testing.TB, g hostileGuest, w *world, walk bool) outcome {
 			cfg.Stdin = silent
 			defer close(silent.closed)
 		}
-		ended := make(chan struct{})
+		ended, start := make(chan struct{}), time.Now()
 		go func() {
 			defer close(ended)
 			o = run(t, module, cfg)
@@ -292,6 +293,9 @@ func runHostile(t testing.TB, g hostileGuest, w *world, walk bool) outcome {
 		synctest.Wait()
 		sw.stop()
 		<-ended
+		if d := time.Since(start); d != 0 {
+			t.Errorf("the guest was stopped after %v; it should wake at once", d)
+		}
 	})
 	return o
 }

@@ -14,6 +14,8 @@ const (
 	eventClock = iota
 	eventFdRead
 	eventFdWrite
+
+	eventHangup = 1 // flag: the other end is closed
 )
 
 // subscription is one thing a guest waits for.
@@ -119,7 +121,7 @@ func (s *System) until(id uint32, timeout uint64, flags uint16) (uint64, errno) 
 func (s *System) events(subs []subscription, now uint64, out []byte) (count uint32, stdin bool) {
 	for i := range subs {
 		sub := &subs[i]
-		e, bytes := sub.err, uint64(0)
+		e, bytes, flags := sub.err, uint64(0), uint16(0)
 		switch {
 		case e != errSuccess:
 		case sub.event == eventClock:
@@ -128,7 +130,7 @@ func (s *System) events(subs []subscription, now uint64, out []byte) (count uint
 			}
 		default:
 			var ready bool
-			if ready, bytes, e = s.fdReady(sub); !ready {
+			if ready, bytes, flags, e = s.fdReady(sub); !ready {
 				stdin = true
 				continue
 			}
@@ -140,14 +142,15 @@ func (s *System) events(subs []subscription, now uint64, out []byte) (count uint
 		le.PutUint16(b[8:], uint16(e))
 		b[10] = sub.event
 		le.PutUint64(b[16:], bytes)
+		le.PutUint16(b[24:], flags)
 		count++
 	}
 	return count, stdin
 }
 
-// fdReady says whether a descriptor can be read or written at once. Only stdin
-// is ever waited for.
-func (s *System) fdReady(sub *subscription) (ready bool, bytes uint64, e errno) {
+// fdReady says whether a descriptor can be read or written at once, how much there
+// is to read, and the event's flags. Only stdin is ever waited for.
+func (s *System) fdReady(sub *subscription) (ready bool, bytes uint64, flags uint16, e errno) {
 	r := rightFdRead
 	if sub.event == eventFdWrite {
 		r = rightFdWrite
@@ -155,19 +158,23 @@ func (s *System) fdReady(sub *subscription) (ready bool, bytes uint64, e errno) 
 	d, e := s.need(uint64(sub.fd), r|rightPollFdReadwrite)
 	switch {
 	case e != errSuccess:
-		return true, 0, e
+		return true, 0, 0, e
 	case d.kind == kindStdin:
-		return s.stdin.ready(), uint64(len(s.stdin.cur)), errSuccess
+		ready = s.stdin.ready()
+		if bytes = s.stdin.buffered(); ready && bytes == 0 {
+			flags = eventHangup
+		}
+		return ready, bytes, flags, errSuccess
 	case d.kind == kindFile && sub.event == eventFdRead:
 		st, err := d.file.Stat()
 		if err != nil {
-			return true, 0, errnoOf(err)
+			return true, 0, 0, errnoOf(err)
 		}
 		pos, err := d.file.Seek(0, 1)
 		if err != nil || st.Type != sandboxfs.TypeRegular {
-			return true, 0, errnoOf(err)
+			return true, 0, 0, errnoOf(err)
 		}
-		return true, uint64(max(0, st.Size-pos)), errSuccess
+		return true, uint64(max(0, st.Size-pos)), 0, errSuccess
 	}
-	return true, 0, errSuccess
+	return true, 0, 0, errSuccess
 }

@@ -91,6 +91,21 @@ func (in *input) ready() bool {
 	return true
 }
 
+// buffered is how much a ready stdin is known to have: of one that is read
+// directly, what its Len says, or 1 where it has none.
+func (in *input) buffered() uint64 {
+	switch r := in.r.(type) {
+	case nil:
+		return 0
+	case interface{ Len() int }:
+		return uint64(max(0, r.Len()))
+	}
+	if in.direct && in.err == nil {
+		return 1
+	}
+	return uint64(len(in.cur))
+}
+
 // readStdin reads into the first buffer; like a read from a pipe it may return
 // less than is asked for.
 func (s *System) readStdin(bufs [][]byte, nonblock bool) (int, errno) {

@@ -24,6 +24,7 @@ type System struct {
 	done      <-chan struct{}
 	clock     Clock
 	rand      io.Reader
+	started   uint64 // on the monotonic clock
 
 	fds    []descriptor
 	inline [6]descriptor // fds of a guest with few files, without an allocation
@@ -65,6 +66,7 @@ func New(cfg Config) (*System, error) {
 	if s.interrupt != nil {
 		s.done = s.interrupt.Done()
 	}
+	s.started = s.clock.Monotonic()
 	s.stdin.init(cfg.Stdin)
 	s.fds = append(s.inline[:0],
 		descriptor{kind: kindStdin, base: rightsStdin},

@@ -183,6 +183,10 @@ func TestStreams(t *testing.T) {
 	if e, n := g.rw("fd_write", 1, 7); e != 0 || n != 7 || out.String() != "what is" {
 		t.Errorf("write: errno %d, %d bytes, %q", e, n, out.String())
 	}
+	g.subscribe(0, 1, 1, 0, 0, 0)
+	if got := g.poll(1); len(got) != 1 || g.u64(8192+16) != 14 || g.u32(8192+24) != 0 {
+		t.Errorf("poll: events %v, %d bytes, flags %d", got, g.u64(8192+16), g.u32(8192+24))
+	}
 	if e, n := g.rw("fd_read", 0, 1000); e != 0 || n != 14 {
 		t.Errorf("read the rest: errno %d, %d bytes", e, n)
 	}
@@ -280,9 +284,15 @@ func TestPoll(t *testing.T) {
 		if d := time.Since(start); d != 5*time.Second {
 			t.Errorf("waited %v", d)
 		}
+		if flags := g.u32(8192 + 24); flags != 0 {
+			t.Errorf("flags %d before the end", flags)
+		}
 		w.Close()
 		synctest.Wait()
 		equal("stdin that has ended", g.poll(3), 12)
+		if flags := g.u32(8192 + 24); flags != 1 {
+			t.Errorf("flags %d at the end, want 1 for hangup", flags)
+		}
 		if e, n := g.rw("fd_read", 0, 100); e != 0 || n != 0 {
 			t.Errorf("read at the end: errno %d, %d bytes", e, n)
 		}
