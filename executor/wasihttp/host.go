@@ -104,6 +104,7 @@ func (h *Host) Close() {
 		h.stop(ErrClosed)
 	}
 	h.table.clear(h)
+	h.fieldBytes = 0 // a trap may have left fields half made, without a handle
 	if h.client != nil {
 		h.client.Close()
 	}
