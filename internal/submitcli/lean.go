@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -27,7 +28,11 @@ type leanResult struct {
 func leanOf(record []byte) (l leanResult, ok bool) {
 	done := false
 	s := scanner{data: record}
+	var once keysOnce
 	ok = s.object(func(key []byte) bool {
+		if !once.see(key) {
+			return false
+		}
 		switch string(key) {
 		case "state":
 			state, ok := s.plainText()
@@ -37,9 +42,11 @@ func leanOf(record []byte) (l leanResult, ok bool) {
 			return s.time(&l.submitted)
 		case "result":
 			start := s.i
-			ok := l.read(&s)
+			if !l.read(&s) {
+				return false
+			}
 			l.result = withLists(record, start, s.i, s.nulls)
-			return ok
+			return true
 		}
 		return s.skip(0)
 	})
@@ -48,12 +55,17 @@ func leanOf(record []byte) (l leanResult, ok bool) {
 
 // read reads a result.
 func (l *leanResult) read(s *scanner) bool {
-	return s.object(func(key []byte) bool {
+	var once keysOnce
+	lists := 0
+	ok := s.object(func(key []byte) bool {
+		if !once.see(key) {
+			return false
+		}
 		switch string(key) {
 		case "outcome":
 			text, ok := s.plainText()
 			l.outcome = jobs.Outcome(text)
-			return ok
+			return ok && slices.Contains(jobs.Outcomes, l.outcome)
 		case "finished_at":
 			return s.time(&l.finished)
 		case "fuel_consumed":
@@ -65,10 +77,15 @@ func (l *leanResult) read(s *scanner) bool {
 			l.fuel, err = strconv.ParseUint(string(n), 10, 64)
 			return err == nil
 		case "phases":
+			run := false
 			return s.object(func(key []byte) bool {
 				if string(key) != jobs.PhaseRun {
 					return s.skip(0)
 				}
+				if run {
+					return false
+				}
+				run = true
 				n, ok := s.number()
 				if !ok {
 					return false
@@ -78,6 +95,7 @@ func (l *leanResult) read(s *scanner) bool {
 				return err == nil
 			})
 		case "outputs", "denials":
+			lists++
 			if s.peek() == 'n' {
 				s.nulls = append(s.nulls, s.i)
 			}
@@ -85,6 +103,33 @@ func (l *leanResult) read(s *scanner) bool {
 		}
 		return s.skip(0)
 	})
+	return ok && lists == 2
+}
+
+// keysOnce refuses keys that the decoder might take for others: repeated ones,
+// and those that are not lower case, because it ignores case.
+type keysOnce struct {
+	seen [40][]byte
+	n    int
+}
+
+func (k *keysOnce) see(key []byte) bool {
+	for _, c := range key {
+		if !(c >= 'a' && c <= 'z' || c == '_') {
+			return false
+		}
+	}
+	for _, other := range k.seen[:k.n] {
+		if bytes.Equal(other, key) {
+			return false
+		}
+	}
+	if k.n == len(k.seen) {
+		return false
+	}
+	k.seen[k.n] = key
+	k.n++
+	return true
 }
 
 // withLists gives data[from:to] with an empty list for each null at the given

@@ -3,6 +3,7 @@ package submitcli
 import (
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
@@ -124,7 +125,13 @@ func (s *summary) print(w io.Writer) error {
 		return wroteOut(err)
 	}
 	rows := [][]string{{"OUTCOME", "JOBS", "LATENCY P50", "P90", "P99", "MAX", "RUN P50", "P99"}}
-	for _, o := range jobs.Outcomes {
+	order := slices.Clone(jobs.Outcomes)
+	for o := range d.Outcomes { // what a later worker may say
+		if !slices.Contains(order, o) {
+			order = append(order, o)
+		}
+	}
+	for _, o := range order {
 		t, ok := d.Outcomes[o]
 		if !ok {
 			continue
