@@ -41,10 +41,10 @@ func kernels(names map[string]uint64) []workload {
 // toolbox; without them the benchmark measures the kernels alone.
 func workloads() []workload {
 	ws := kernels(map[string]uint64{
-		"intloop.O2": 5_000_000, "fib.O2": 30, "mandel.O2": 200, "nbody.O2": 40_000, "matmul.O2": 30,
-		"sieve.O2": 1 << 20, "sort.O2": 150_000, "vm.O2": 500_000, "sha256.O2": 5000, "crc.O2": 1500,
-		"pointers.O2": 2_000_000, "lz.O2": 1 << 15, "bignum.O2": 1000, "simd.simd": 3000, "ackermann.O2": 199,
-		"blocks.O2": 300,
+		"intloop.O2": 10_000_000, "fib.O2": 32, "mandel.O2": 500, "nbody.O2": 80_000, "matmul.O2": 100,
+		"sieve.O2": 1 << 20, "sort.O2": 250_000, "vm.O2": 400_000, "sha256.O2": 30_000, "crc.O2": 3000,
+		"pointers.O2": 5_000_000, "bignum.O2": 3000, "simd.simd": 10_000,
+		"blocks.O2": 3000,
 	})
 	json := `[` + strings.Repeat(`{"a":[1,2,3.5,{"b":"text","c":null}],"d":"some longer text with \"quotes\""},`, 800) + `0]`
 	lua := `local t={} for i=1,200000 do t[i%1000]=(t[i%1000] or 0)+i*i%7 end local s=0 for k,v in pairs(t) do s=s+v end print(s)`

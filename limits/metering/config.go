@@ -4,7 +4,7 @@ import "fmt"
 
 // Version is part of [Config.Key]. It changes with every change of what
 // Rewrite writes, so that nothing compiled from older output is used again.
-const Version = 1
+const Version = 2
 
 // The host function that the rewritten module imports.
 const (

@@ -1,14 +1,19 @@
 package metering
 
-// coalesce joins active data segments that follow each other closely, filling
+import (
+	"cmp"
+	"slices"
+)
+
+// coalesce joins active data segments that lie close to each other, filling
 // gaps with zeros. Compilers write one segment for each run of non-zero bytes,
 // and an engine that looks at tens of thousands of them for each instance
 // spends most of a start there.
 //
-// It does nothing if code names segments or if the memory may hold anything
-// when the segments are applied.
+// It does nothing if code names segments, if the memory may hold anything when
+// the segments are applied, or if two segments overlap: without that their
+// order does not matter, and zeros can only go where no segment writes.
 func (m *module) coalesce(stats *Stats) []segment {
-	gapMax := uint64(max(m.cfg.DataGap, 0))
 	if m.cfg.DataGap < 0 || m.usesSegments || len(m.memories) == 0 || m.memories[0].Imported {
 		return m.segments
 	}
@@ -17,47 +22,43 @@ func (m *module) coalesce(stats *Stats) []segment {
 			return m.segments
 		}
 	}
+	sorted := slices.Clone(m.segments)
+	slices.SortStableFunc(sorted, func(a, b segment) int { return cmp.Compare(a.offset, b.offset) })
+	for i := 1; i < len(sorted); i++ {
+		if sorted[i-1].end() > uint64(sorted[i].offset) {
+			return m.segments
+		}
+	}
 	// Filling may not make much of little: a module of one-byte segments would
 	// grow a thousandfold.
-	budget := m.dataBytes + 64<<10
+	budget := uint64(m.size) + 64<<10
 
 	var out []segment
-	var run []segment    // to be joined
-	var end, high uint64 // end of the run, end of all before
-	flush := func() {
-		switch len(run) {
-		case 0:
-			return
-		case 1:
-			out = append(out, run[0])
-		default:
-			init := make([]byte, end-uint64(run[0].offset))
-			for _, s := range run {
-				copy(init[s.offset-run[0].offset:], s.init)
+	for len(sorted) > 0 {
+		n := 1
+		for ; n < len(sorted); n++ {
+			gap := uint64(sorted[n].offset) - sorted[n-1].end()
+			if gap > uint64(m.cfg.DataGap) || gap > budget {
+				break
 			}
-			out = append(out, segment{constant: true, offset: run[0].offset, init: init})
+			budget -= gap
 		}
-		high = max(high, end)
-		run = run[:0]
-	}
-	for _, s := range m.segments {
-		from, to := uint64(s.offset), uint64(s.offset)+uint64(len(s.init))
-		if len(run) > 0 {
-			gap := from - end
-			// Zeros may not go over what an earlier segment wrote.
-			if from < end || gap > gapMax || gap > budget || gap > 0 && end < high {
-				flush()
-			} else {
-				budget -= gap
+		joined := sorted[0]
+		if n > 1 {
+			joined.init = make([]byte, sorted[n-1].end()-uint64(joined.offset))
+			for _, s := range sorted[:n] {
+				copy(joined.init[s.offset-joined.offset:], s.init)
 			}
 		}
-		run = append(run, s)
-		end = to
+		out = append(out, joined)
+		sorted = sorted[n:]
 	}
-	flush()
 	stats.SegmentsJoined = len(m.segments) - len(out)
 	return out
 }
+
+// end is the address after the segment, if it is constant.
+func (s segment) end() uint64 { return uint64(s.offset) + uint64(len(s.init)) }
 
 func appendSegments(b []byte, segments []segment) []byte {
 	b = appendU32(b, uint32(len(segments)))

@@ -23,7 +23,8 @@ const (
 // module is what is read from the binary. Slices of bytes point into the
 // input.
 type module struct {
-	cfg Config
+	cfg  Config
+	size int // of the input
 
 	types    []FuncType
 	imports  []Import
@@ -85,7 +86,7 @@ func decodeModule(wasm []byte, cfg Config) (*module, error) {
 	case version != 1 || layer != 0:
 		return nil, &InvalidError{Offset: 4, What: "unknown version of the binary format, want 1"}
 	}
-	m := &module{cfg: cfg, start: -1}
+	m := &module{cfg: cfg, size: len(wasm), start: -1}
 	r := &reader{b: wasm, pos: 8}
 	last := 0
 	for r.err == nil && r.len() > 0 {
