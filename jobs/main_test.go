@@ -91,7 +91,11 @@ func (f *testFleet) worker(name string, h handlerFunc, change func(*WorkerConfig
 
 func (f *testFleet) idleWorker(name string, h handlerFunc, commits Committer, change func(*WorkerConfig)) *testWorker {
 	f.t.Helper()
-	nc, js := f.srv.Connect(f.t)
+	nc, js, err := Connect(f.ctx, ConnConfig{URL: f.srv.URL(), Wait: patience})
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	f.t.Cleanup(nc.Close)
 	logs := &logBuffer{}
 	cfg := WorkerConfig{
 		Name: name, Slots: 4, Grace: 5 * time.Second, PollEvery: 50 * time.Millisecond,

@@ -21,11 +21,16 @@ type puller struct {
 	prefix string
 	serial uint64
 	msgs   chan *nats.Msg
-	late   func(*nats.Msg) // takes jobs of a call that had given up waiting
+	late   func(*nats.Msg)  // takes jobs of a call that had given up waiting
+	lost   chan nats.Status // the connection broke: no answer will come
 }
 
-// errPullTimeout says that the server did not answer a pull request in time.
-var errPullTimeout = errors.New("no answer to a pull request")
+var (
+	// errPullTimeout says that the server did not answer a pull request in time.
+	errPullTimeout = errors.New("no answer to a pull request")
+	// errPullLost says that the connection broke under a pull request.
+	errPullLost = errors.New("the connection to NATS broke")
+)
 
 func newPuller(nc *nats.Conn, size int, late func(*nats.Msg)) (*puller, error) {
 	p := &puller{nc: nc, prefix: nc.NewInbox(), msgs: make(chan *nats.Msg, size+64), late: late}
@@ -34,10 +39,14 @@ func newPuller(nc *nats.Conn, size int, late func(*nats.Msg)) (*puller, error) {
 		return nil, fmt.Errorf("subscribe for pulled jobs: %w", err)
 	}
 	p.sub = sub
+	p.lost = nc.StatusChanged(nats.RECONNECTING, nats.CLOSED)
 	return p, nil
 }
 
-func (p *puller) close() { _ = p.sub.Unsubscribe() }
+func (p *puller) close() {
+	_ = p.sub.Unsubscribe()
+	p.nc.RemoveStatusListener(p.lost)
+}
 
 // fetch asks one consumer for at most n messages that are there now and calls
 // each for every one as it comes. It returns how many came; fewer than n
@@ -70,6 +79,8 @@ func (p *puller) fetch(stream, consumer string, n int, linger time.Duration, eac
 			case m.Subject == reply: // the end of this call, not of an earlier one
 				return got, pullStatus(m)
 			}
+		case <-p.lost:
+			return got, errPullLost
 		case <-timer.C:
 			return got, errPullTimeout
 		}
@@ -85,6 +96,10 @@ func (p *puller) drain() {
 		case m := <-p.msgs:
 			if m != nil && m.Reply != "" {
 				p.late(m)
+			}
+		case _, open := <-p.lost: // an earlier loss; asking will tell whether it is over
+			if !open {
+				return
 			}
 		default:
 			return

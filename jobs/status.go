@@ -13,6 +13,10 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
+// statusTimeout bounds one exchange about a record. It is short because a lost
+// answer is only noticed by its absence, and trying again does no harm.
+const statusTimeout = 3 * time.Second
+
 // statusSubject is the key's subject in the status bucket's stream (ADR-8).
 func statusSubject(key string) string { return "$KV." + BucketStatus + "." + key }
 
@@ -20,7 +24,7 @@ func statusSubject(key string) string { return "$KV." + BucketStatus + "." + key
 // gives the new revision. It is the compare-and-set all fencing rests on. The
 // bucket's own Update does the same with three times the allocations.
 func (w *Worker) putStatus(ctx context.Context, key string, data []byte, rev uint64) (uint64, error) {
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	ctx, cancel := context.WithTimeout(ctx, statusTimeout)
 	defer cancel()
 	m := &nats.Msg{Subject: statusSubject(key), Data: data, Header: nats.Header{
 		jetstream.ExpectedLastSubjSeqHeader: {strconv.FormatUint(rev, 10)},
@@ -52,7 +56,7 @@ func (w *Worker) storedMessage(ctx context.Context, stream string, query any) (s
 	if err != nil {
 		return 0, nil, nil, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	ctx, cancel := context.WithTimeout(ctx, statusTimeout)
 	defer cancel()
 	reply, err := w.nc.RequestWithContext(ctx, "$JS.API.STREAM.MSG.GET."+stream, body)
 	if err != nil {
