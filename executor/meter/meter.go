@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -26,6 +27,7 @@ const (
 	maxSlice   = 1 << 20
 	shortSlice = 100 * time.Microsecond
 	longSlice  = time.Millisecond
+	yieldAfter = time.Millisecond
 )
 
 // Limits are the amounts of one run.
@@ -101,6 +103,7 @@ type Meter struct {
 	first      [1]instance
 	slice      int64
 	lastRefill int64
+	lastYield  int64
 	refills    int64
 	memories   []*memory
 	closed     bool
@@ -309,6 +312,13 @@ func (m *Meter) refill(mod experimental.InternalModule, left int64) int64 {
 	}
 	if consumed > m.limits.Fuel {
 		panic(m.stop(&StopError{Reason: OutOfFuel, text: fmt.Sprintf("out of fuel: more than %d used", m.limits.Fuel)}))
+	}
+	// Guests spin without the scheduler's knowledge; letting others run now and
+	// then keeps heartbeats and the other guests going on a busy worker.
+	if now-m.lastYield > int64(yieldAfter) {
+		runtime.Gosched()
+		now = m.epoch.advance()
+		m.lastYield = now
 	}
 	if m.limits.Slice <= 0 {
 		m.adapt(time.Duration(now - m.lastRefill))
