@@ -8,8 +8,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/tetratelabs/wazero"
-
 	"boxfleet/limits/metering"
 	"boxfleet/limits/metering/internal/wasmgen"
 )
@@ -42,7 +40,8 @@ func readOracle(t *testing.T) map[string]map[string]count {
 	return counts
 }
 
-// TestOracle holds the fuel of hundreds of modules to what Wasmtime counted.
+// TestOracle holds the fuel of kernels and random modules to what Wasmtime
+// counted; TestSpec does so for the modules of the test suite.
 func TestOracle(t *testing.T) {
 	oracle := readOracle(t)
 	modules := 0
@@ -52,24 +51,6 @@ func TestOracle(t *testing.T) {
 	if modules < 300 {
 		t.Fatalf("only %d modules in the data", modules)
 	}
-	t.Run("spec", func(t *testing.T) {
-		walkSpec(t, specSuites, func(t *testing.T, suite, dir, _ string, script *specScript) {
-			got := map[string]count{}
-			w := newWorld(t, dir, newRuntime(t, wazero.NewRuntimeConfigCompiler()), true)
-			w.count = func(module string, fuel uint64) {
-				c := got[module]
-				got[module] = count{c.calls + 1, c.fuel + fuel}
-			}
-			for i := range script.Commands {
-				w.run(&script.Commands[i], script.next(i))
-			}
-			for module, c := range got {
-				if want, ok := oracle[suite][module]; ok && want != c {
-					t.Errorf("%s: %+v, Wasmtime %+v", module, c, want)
-				}
-			}
-		})
-	})
 	t.Run("kernels", func(t *testing.T) {
 		for module, want := range oracle["kernel"] {
 			if got := countKernel(t, readTestdata(t, filepath.Join("kernels", module))); got != want {
