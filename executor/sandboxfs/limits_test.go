@@ -4,6 +4,7 @@ package sandboxfs
 
 import (
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -207,5 +208,32 @@ func TestLookBeforeOpen(t *testing.T) {
 		if _, err := f.Open(base, prefix+"f", Read); err != nil || !opened() {
 			t.Errorf("%s: opening a file: %v, or the watch does not work", v.name, err)
 		}
+	}
+}
+
+// TestFailedWriteIsFree writes where the host's file system has no room for a
+// file; what did not happen costs nothing.
+func TestFailedWriteIsFree(t *testing.T) {
+	f, base, _ := view(t, tree(t), false, false, Quota{WrittenBytes: math.MaxInt64})
+	file, err := f.Open(base, "f", Create|Write)
+	must(t, err)
+	const far = math.MaxInt64 - 1<<20
+	want := int64(0)
+	switch _, err := file.WriteAt(bufs("x"), far); err {
+	case nil:
+		want = far + 1 // a host file system without bounds
+	case syscall.EFBIG:
+	default:
+		t.Errorf("write at %d: %v", int64(far), err)
+	}
+	if u := f.Usage(); u.WrittenBytes != want {
+		t.Errorf("%d bytes charged, want %d", u.WrittenBytes, want)
+	}
+	must(t, file.Truncate(0))
+	if err := file.Truncate(far); err == nil {
+		want += far
+	}
+	if u := f.Usage(); want < math.MaxInt64/2 && u.WrittenBytes != want {
+		t.Errorf("%d bytes charged after growing, want %d", u.WrittenBytes, want)
 	}
 }

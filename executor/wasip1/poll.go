@@ -60,10 +60,11 @@ func (s *System) pollOneoff(p []uint64) errno {
 		if stdin {
 			wake = s.stdin.wake
 		}
-		s.clock.Wait(d, wake, s.done)
+		done := s.done()
+		s.clock.Wait(d, wake, done)
 		s.check()
 		select {
-		case <-s.done:
+		case <-done:
 			return errIntr // done, and yet nothing asks to stop
 		default:
 		}

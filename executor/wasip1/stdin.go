@@ -135,7 +135,7 @@ func (s *System) readStdin(bufs [][]byte, nonblock bool) (int, errno) {
 		select {
 		case c := <-in.chunks:
 			in.take(c)
-		case <-s.done:
+		case <-s.done():
 			s.check()
 			return 0, errIntr // done, and yet nothing asks to stop
 		}

@@ -21,7 +21,6 @@ type System struct {
 	stdout    io.Writer
 	stderr    io.Writer
 	interrupt Interrupter
-	done      <-chan struct{}
 	clock     Clock
 	rand      io.Reader
 	started   uint64 // on the monotonic clock
@@ -62,9 +61,6 @@ func New(cfg Config) (*System, error) {
 	}
 	if s.rand == nil {
 		s.rand = crand.Reader
-	}
-	if s.interrupt != nil {
-		s.done = s.interrupt.Done()
 	}
 	s.started = s.clock.Monotonic()
 	s.stdin.init(cfg.Stdin)
@@ -132,6 +128,15 @@ func (s *System) check() {
 			panic(err)
 		}
 	}
+}
+
+// done is what blocking calls wait for too. It is asked for only then, since most
+// guests never block.
+func (s *System) done() <-chan struct{} {
+	if s.interrupt == nil {
+		return nil
+	}
+	return s.interrupt.Done()
 }
 
 // memoryOf returns a module's memory, or nil. wazero hands out a non-nil
