@@ -81,6 +81,10 @@ func devCommand(stdout, stderr io.Writer) *cobra.Command {
 // dev starts everything in order, serves until a signal, and stops everything
 // in the reverse order.
 func dev(ctx context.Context, s *settings, o *devOptions) error {
+	hard, err := startHardening(s, o.log)
+	if err != nil {
+		return err
+	}
 	lock, err := lockData(o.data)
 	if err != nil {
 		return err
@@ -149,7 +153,7 @@ func dev(ctx context.Context, s *settings, o *devOptions) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	go store.watch(ctx, cancel)
-	err = n.work(ctx, h, o.log, o.readyFile)
+	err = n.work(ctx, h, o.log, func() error { return hard.open(s, o.readyFile, h.url(), o.data) })
 	if cause := context.Cause(ctx); err == nil && cause != nil && !errors.Is(cause, context.Canceled) {
 		return cause
 	}

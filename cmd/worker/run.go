@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -40,6 +41,10 @@ func runCommand(stderr io.Writer) *cobra.Command {
 // serve runs a worker until a signal: telemetry, HTTP, the node, then in the
 // reverse order.
 func serve(ctx context.Context, s *settings, log *slog.Logger, readyFile string) error {
+	hard, err := startHardening(s, log)
+	if err != nil {
+		return err
+	}
 	h, err := listenHTTP(s.http, log)
 	if err != nil {
 		return err
@@ -59,20 +64,26 @@ func serve(ctx context.Context, s *settings, log *slog.Logger, readyFile string)
 		return err
 	}
 	defer n.close()
-	return n.work(ctx, h, log, readyFile)
+	return n.work(ctx, h, log, func() error { return hard.open(s, readyFile, h.url()) })
 }
 
-// work runs the node's worker until ctx ends and it has drained.
-func (n *node) work(ctx context.Context, h *httpSide, log *slog.Logger, readyFile string) error {
+// work runs the node's worker until ctx ends and it has drained. open is
+// called once jobs could run, and before any does: its error ends the worker.
+func (n *node) work(ctx context.Context, h *httpSide, log *slog.Logger, open func() error) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
 	defer h.worker.Store(nil)
 	h.draining.Store(n.worker)
-	return n.worker.Run(ctx, func() {
+	var openErr error
+	err := n.worker.Run(ctx, func() {
+		if openErr = open(); openErr != nil {
+			cancel(openErr)
+			return
+		}
 		h.worker.Store(n.worker)
 		log.Info("taking jobs", "worker", n.worker.Name(), "http", h.url())
-		if err := writeReady(readyFile, h.url()); err != nil {
-			log.Error("cannot write the ready file", "error", err)
-		}
 	})
+	return errors.Join(openErr, err)
 }
 
 // writeReady tells whoever started the worker that jobs can run.

@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/pflag"
 	"gopkg.in/yaml.v3"
 
+	"boxfleet/internal/harden"
 	"boxfleet/limits"
 )
 
@@ -38,7 +39,8 @@ type settings struct {
 	maxInputFiles, maxOutputFiles, compilers   int
 	access                                     []string
 	secretsFile                                string
-	allowPrivate, requireHardening, noHarden   bool
+	allowPrivate                               bool
+	hardening                                  harden.Mode
 	ceilings                                   limits.Ceilings
 	logLevel, logFormat                        string
 }
@@ -154,6 +156,7 @@ var settingRows = append([]settingRow{
 	{"access", "", "rules r:, w: or rw:bucket/prefix/ with {tenant}; by default inputs/{tenant}/, outputs/{tenant}/ and out/{tenant}/ of the bucket", groupTrust, list(func(s *settings) *[]string { return &s.access })},
 	{"secrets-file", "", "YAML or JSON file (mode 0600) of name: value for secret://name", groupTrust, text(func(s *settings) *string { return &s.secretsFile })},
 	{"allow-private-networks", "false", "let jobs reach private addresses that they allow; for development", groupTrust, yesNo(func(s *settings) *bool { return &s.allowPrivate })},
+	{"hardening", "on", "on: take from the worker's own process what this system lets it give up (file access by Landlock, new privileges, core dumps); require: do not start without all of it; off", groupTrust, func(s *settings, v string) (err error) { s.hardening, err = harden.ParseMode(v); return err }},
 
 	{"log-level", "info", "debug, info, warn or error", groupLog, text(func(s *settings) *string { return &s.logLevel })},
 	{"log-format", "text", "text or json", groupLog, text(func(s *settings) *string { return &s.logFormat })},
