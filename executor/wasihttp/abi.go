@@ -57,6 +57,7 @@ func (c *call) waitUntil(due time.Time, ready func() bool) {
 		defer t.Stop()
 		timer = t.C
 	}
+	var done <-chan struct{}
 	for {
 		h.mu.Lock()
 		ok, closed := ready(), h.closed
@@ -67,11 +68,14 @@ func (c *call) waitUntil(due time.Time, ready func() bool) {
 		if closed {
 			panic(ErrClosed)
 		}
+		if done == nil {
+			done = h.done()
+		}
 		select {
 		case <-h.wake:
 		case <-timer:
 			return
-		case <-h.done:
+		case <-done:
 			err := h.cfg.Interrupter.Check()
 			if err == nil {
 				err = ErrInterrupted

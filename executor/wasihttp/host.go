@@ -48,7 +48,6 @@ type Config struct {
 // Host is the host's side of one instance. Only the guest's thread calls into it; the network works beside it.
 type Host struct {
 	cfg   Config
-	done  <-chan struct{} // of the Interrupter
 	call  call
 	busy  atomic.Bool // a host call is running
 	table table
@@ -74,9 +73,6 @@ type hostKey struct{}
 // New costs one allocation and starts nothing.
 func New(cfg Config) *Host {
 	h := &Host{cfg: cfg}
-	if cfg.Interrupter != nil {
-		h.done = cfg.Interrupter.Done()
-	}
 	if h.cfg.Handles <= 0 {
 		h.cfg.Handles = DefaultHandles
 	}
@@ -142,18 +138,28 @@ func (h *Host) startNetwork() {
 	}
 	h.base, h.stop = context.WithCancelCause(context.Background())
 	h.wake = make(chan struct{}, 1)
-	if h.done == nil {
+	done := h.done()
+	if done == nil {
 		return
 	}
 	h.wg.Add(1)
 	go func() {
 		defer h.wg.Done()
 		select {
-		case <-h.done:
+		case <-done:
 			h.stop(ErrInterrupted)
 		case <-h.base.Done():
 		}
 	}()
+}
+
+// done is asked for only when something may wait: it may cost the Interrupter a timer, and before the run has begun it may
+// not know its deadline.
+func (h *Host) done() <-chan struct{} {
+	if h.cfg.Interrupter == nil {
+		return nil
+	}
+	return h.cfg.Interrupter.Done()
 }
 
 // waitOn is called with mu held.
