@@ -55,10 +55,18 @@ func newReport(n int) *report {
 
 // add checks and counts one result.
 func (r *report) add(rec *jobs.Record) {
-	res := rec.Result
-	if res == nil || res.Outcome != jobs.Succeeded || res.ExitCode != 0 || r.seen[rec.ID] {
-		if r.Wrong++; r.FirstWrong == "" && res != nil {
-			r.FirstWrong = string(res.Outcome) + ": " + res.Error
+	res, why := rec.Result, ""
+	switch {
+	case r.seen[rec.ID]:
+		why = "twice: " + rec.ID
+	case res == nil:
+		why = "no result: " + rec.ID
+	case res.Outcome != jobs.Succeeded || res.ExitCode != 0:
+		why = string(res.Outcome) + ": " + res.Error
+	}
+	if why != "" {
+		if r.Wrong++; r.FirstWrong == "" {
+			r.FirstWrong = why
 		}
 	}
 	r.seen[rec.ID] = true
