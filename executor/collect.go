@@ -123,6 +123,10 @@ func (r *run) uploadFiles(ctx context.Context) error {
 // that were asked for elsewhere are copied there: always those of the manifest
 // that stands, so that a repetition changes nothing.
 func (e *Executor) Commit(ctx context.Context, a *jobs.Attempt, res *jobs.Result) (*jobs.Result, error) {
+	// The store may have been away when the worker started.
+	if err := e.CheckStore(ctx); err != nil {
+		return nil, err
+	}
 	raw, err := json.Marshal(res)
 	if err != nil {
 		return nil, fmt.Errorf("encode the manifest: %w", err)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"sync/atomic"
 	"time"
 
 	"github.com/tetratelabs/wazero"
@@ -30,6 +31,7 @@ type Executor struct {
 	epoch   *meter.Epoch
 	modules *moduleCache
 	memory  *semaphore.Weighted
+	proved  atomic.Bool // the store honours conditional PUTs
 }
 
 // New prepares an executor: directories, caches, the runtime and its host
@@ -110,6 +112,23 @@ func (e *Executor) Probe(ctx context.Context) error {
 		return err
 	}
 	return e.checkSpace()
+}
+
+// CheckStore makes the bucket and proves once that the store honours the
+// condition on which commits rest. A store that does not is
+// artifacts.ErrInvalid: with it, two attempts could both commit.
+func (e *Executor) CheckStore(ctx context.Context) error {
+	if e.proved.Load() {
+		return nil
+	}
+	err := e.store.EnsureBucket(ctx)
+	if err == nil {
+		err = e.store.CheckConditionalPut(ctx)
+	}
+	if err == nil {
+		e.proved.Store(true)
+	}
+	return err
 }
 
 // Close frees everything. No attempt may be running.

@@ -186,7 +186,10 @@ func openNode(ctx context.Context, s *settings, log *slog.Logger) (n *node, err 
 		return nil, err
 	}
 	// The store may come later than the worker: then jobs wait, not the start.
-	if err := n.store.EnsureBucket(ctx); err != nil {
+	switch err := n.exec.CheckStore(ctx); {
+	case errors.Is(err, artifacts.ErrInvalid):
+		return nil, err
+	case err != nil:
 		log.Warn("the object store is not well; jobs wait until it is", "error", err)
 	}
 	n.worker, err = jobs.NewWorker(ctx, n.nc, js, n.exec, n.exec, jobs.WorkerConfig{
