@@ -50,9 +50,10 @@ type textLine struct {
 	text   []byte
 }
 
-// samples is how many lines, spread by doubling distances, are looked up to
-// see whether a batch was submitted before.
-const samples = 24
+// closeSamples is how many lines at the beginning are looked up to see whether
+// a batch was submitted before; after them every line whose number is a power
+// of two is.
+const closeSamples = 16
 
 func newPlan(a *app, c *jobs.Client, in *batchInput, f *batchFlags, labels map[string]string) *plan {
 	return &plan{
@@ -80,7 +81,7 @@ func (p *plan) check(ctx context.Context) error {
 		switch {
 		case err == nil:
 			p.valid++
-			if p.valid&(p.valid-1) == 0 && len(p.sample) < samples {
+			if p.valid <= closeSamples || p.valid&(p.valid-1) == 0 {
 				p.sample = append(p.sample, textLine{l.number, bytes.Clone(l.text)})
 			}
 		case errors.As(err, &whole): // not the line's fault

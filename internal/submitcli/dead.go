@@ -11,7 +11,7 @@ import (
 )
 
 func (a *app) deadCommand() *cobra.Command {
-	cmd := &cobra.Command{Use: "dlq", Short: "Look at dead letters: messages that could not be run", Args: cobra.NoArgs}
+	cmd := &cobra.Command{Use: "dlq", Short: "Look at dead letters: messages that could not be run", Args: cobra.ArbitraryArgs, RunE: needCommand}
 	cmd.AddCommand(&cobra.Command{
 		Use: "list", Short: "List dead letters, oldest first", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.deadList(cmd.Context()) },

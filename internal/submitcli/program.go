@@ -48,7 +48,7 @@ func (a *app) root() *cobra.Command {
 		Long:          "submit runs sandboxed WebAssembly tools on a fleet of workers: one job at a time\nlike `docker run`, or thousands from a file.",
 		Example:       "  submit run jq --stdin people.json -- .name\n  submit batch jobs.jsonl --wait --results results.jsonl\n  submit tool list",
 		SilenceErrors: true, SilenceUsage: true,
-		Args: cobra.NoArgs,
+		Args: cobra.ArbitraryArgs, RunE: needCommand,
 		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
 			a.started = true
 			return a.globals.fromEnvironment(cmd.Flags())
@@ -65,6 +65,21 @@ func (a *app) root() *cobra.Command {
 		a.traceCommand(), a.deadCommand(), a.versionCommand(),
 	)
 	return root
+}
+
+// needCommand is what a command does that has nothing but commands below it.
+func needCommand(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return cmd.Help()
+	}
+	var names []string
+	for _, c := range cmd.Commands() {
+		names = append(names, c.Name())
+	}
+	if near := strictjson.Nearest(args[0], names); near != "" {
+		return usagef("unknown command %q; did you mean %q?", args[0], near)
+	}
+	return usagef("unknown command %q; see %s --help", args[0], cmd.CommandPath())
 }
 
 // explainFlag adds the nearest flag to an error about an unknown one.

@@ -17,7 +17,7 @@ import (
 )
 
 func (a *app) toolCommand() *cobra.Command {
-	cmd := &cobra.Command{Use: "tool", Short: "Register tools and look at them", Args: cobra.NoArgs}
+	cmd := &cobra.Command{Use: "tool", Short: "Register tools and look at them", Args: cobra.ArbitraryArgs, RunE: needCommand}
 	cmd.AddCommand(a.toolPushCommand(), a.toolListCommand(), a.toolInspectCommand())
 	return cmd
 }
@@ -51,6 +51,10 @@ func (a *app) toolList(ctx context.Context, all bool, words []string) error {
 	}
 	if a.globals.json {
 		return a.printJSON(shown)
+	}
+	if len(shown) == 0 && len(words) > 0 {
+		a.remark("no tool mentions %s in its name, description or keywords", plain(words[0]))
+		return nil
 	}
 	if len(shown) == 0 {
 		a.remark("no tools; push one with: submit tool push FILE.wasm --name NAME --version VERSION")
