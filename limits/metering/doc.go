@@ -40,6 +40,8 @@
 // read in two ways. A valid module stays valid and computes the same. Type
 // checking is left to the engine that compiles the result.
 //
-// Reading allocates at most a small multiple of the input; counts in the
-// binary are never trusted further than the bytes behind them.
+// Counts in the binary are never trusted further than the bytes behind them.
+// Reading a function takes up to 64 bytes for each byte of the largest body,
+// which MaxFunctionBytes bounds; everything else is a small multiple of the
+// input.
 package metering

@@ -28,7 +28,7 @@ func TestFuel(t *testing.T) {
 			wasm := readTestdata(t, "fuel/"+name+".wasm")
 			for _, cfg := range []metering.Config{{}, {PreciseTraps: true}} {
 				_, code := rewrite(t, wasm, cfg)
-				for _, slice := range slices {
+				for _, slice := range slicesOfFuel {
 					h := newHost(slice)
 					h.stack = 1 << 20
 					mod, err := sharedRuntime().InstantiateModule(h.context(), code, anonymous())

@@ -15,8 +15,8 @@ import (
 	"boxfleet/limits/metering/internal/wasmgen"
 )
 
-// slices are the amounts granted at once that every outcome must not depend on.
-var slices = []int64{1, 7, 1e3, 1e6, 1 << 40}
+// slicesOfFuel are the amounts granted at once that every outcome must not depend on.
+var slicesOfFuel = []int64{1, 7, 1e3, 1e6, 1 << 40}
 
 // trace is what a run of all functions of a random module shows.
 type trace struct {
@@ -116,7 +116,7 @@ func compareRandom(t testing.TB, m *wasmgen.Module) {
 			t.Fatalf("what was rewritten does not compile: %v", err)
 		}
 		var first trace
-		for i, slice := range slices {
+		for i, slice := range slicesOfFuel {
 			got := runRandom(t, code, newHost(slice), m.Funcs)
 			for j := range want.results {
 				if got.results[j] != want.results[j] {
@@ -131,7 +131,7 @@ func compareRandom(t testing.TB, m *wasmgen.Module) {
 			}
 			for j := range got.fuel {
 				if got.fuel[j] != first.fuel[j] {
-					t.Errorf("slice %d: %s ends at %d fuel, slice %d at %d", slice, m.Funcs[j].Name, got.fuel[j], slices[0], first.fuel[j])
+					t.Errorf("slice %d: %s ends at %d fuel, slice %d at %d", slice, m.Funcs[j].Name, got.fuel[j], slicesOfFuel[0], first.fuel[j])
 				}
 			}
 		}
@@ -139,13 +139,13 @@ func compareRandom(t testing.TB, m *wasmgen.Module) {
 		// where it ends must not depend on the slice either.
 		total := first.fuel[len(first.fuel)-1]
 		var ends []string
-		for _, slice := range slices[1:] {
+		for _, slice := range slicesOfFuel[1:] {
 			h := newHost(slice)
 			h.budget = total / 2
 			got := runRandom(t, code, h, m.Funcs)
 			ends = append(ends, fmt.Sprint(got.results, got.fuel))
 			if ends[0] != ends[len(ends)-1] {
-				t.Errorf("half the fuel in slices of %d ends with %s, in slices of %d with %s", slice, ends[len(ends)-1], slices[1], ends[0])
+				t.Errorf("half the fuel in slices of %d ends with %s, in slices of %d with %s", slice, ends[len(ends)-1], slicesOfFuel[1], ends[0])
 			}
 		}
 		code.Close(ctx)
