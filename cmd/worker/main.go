@@ -33,7 +33,7 @@ type usageError struct{ err error }
 func (e *usageError) Error() string { return e.err.Error() }
 func (e *usageError) Unwrap() error { return e.err }
 
-func run(ctx context.Context, args []string, _ io.Reader, stdout, stderr io.Writer) int {
+func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	root := &cobra.Command{
 		Use:   "worker",
 		Short: "Run WebAssembly jobs in default-deny sandboxes",
@@ -44,6 +44,7 @@ func run(ctx context.Context, args []string, _ io.Reader, stdout, stderr io.Writ
 		SilenceUsage: true, SilenceErrors: true, Version: version,
 	}
 	root.SetArgs(args)
+	root.SetIn(stdin)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
@@ -51,6 +52,9 @@ func run(ctx context.Context, args []string, _ io.Reader, stdout, stderr io.Writ
 	err := root.ExecuteContext(ctx)
 	if err == nil {
 		return 0
+	}
+	if code, ok := errors.AsType[guestExit](err); ok {
+		return int(code) & 0xff
 	}
 	_, _ = fmt.Fprintf(stderr, "worker: %v\n", err)
 	if _, ok := errors.AsType[*usageError](err); ok {
