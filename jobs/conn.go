@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"strings"
 	"time"
 
@@ -67,6 +68,15 @@ func Connect(ctx context.Context, c ConnConfig) (*nats.Conn, jetstream.JetStream
 	log := c.Log
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
+	}
+	for _, file := range []string{c.CredsFile, c.CAFile, c.CertFile, c.KeyFile} {
+		if file == "" {
+			continue
+		}
+		// The client library would try again for ever.
+		if _, err := os.Stat(file); err != nil {
+			return nil, nil, fmt.Errorf("connect to NATS at %s: %w", redact(c.URL), err)
+		}
 	}
 	policy := backoff.NewExponentialBackOff(
 		backoff.WithInitialInterval(100*time.Millisecond), backoff.WithMaxInterval(5*time.Second), backoff.WithMaxElapsedTime(c.Wait))

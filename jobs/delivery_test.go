@@ -10,7 +10,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 )
 
@@ -118,7 +117,7 @@ func TestBatchOfThousands(t *testing.T) {
 	const n = 3000
 	var r runs
 	for i := range 3 {
-		f.worker(fmt.Sprintf("w%d", i), r.handler, nil)
+		f.worker(fmt.Sprintf("w%d", i), r.handler, func(c *WorkerConfig) { c.Topology.ackWait = AckWait })
 	}
 	w, err := f.client.NewWaiter("bulk", "")
 	if err != nil {
@@ -422,5 +421,4 @@ func TestNoFleet(t *testing.T) {
 	if _, err := NewClient(context.Background(), nc, js, ""); !errors.Is(err, ErrNoFleet) {
 		t.Errorf("got %v", err)
 	}
-	_ = nats.ErrTimeout
 }

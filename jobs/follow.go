@@ -60,8 +60,8 @@ type Waiter struct {
 	sub   *nats.Subscription
 	every time.Duration // shortest time between look-ups of silent jobs
 	pace  time.Duration // the time now, longer when looking up takes long
-	heard time.Time // when an expected job was last announced, or a look-up made
-	last  time.Time // when records were last looked up
+	heard time.Time     // when an expected job was last announced, or a look-up made
+	last  time.Time     // when records were last looked up
 
 	mu      sync.Mutex
 	now     bool // look records up at the next turn

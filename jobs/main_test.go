@@ -41,6 +41,12 @@ type testFleet struct {
 func newFleet(t *testing.T) *testFleet {
 	t.Helper()
 	t.Parallel()
+	return newFleetIn(t)
+}
+
+// newFleetIn is newFleet for tests that need several.
+func newFleetIn(t *testing.T) *testFleet {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 2*patience)
 	t.Cleanup(cancel)
 	f := &testFleet{t: t, ctx: ctx, srv: natstest.Start(t)}
