@@ -424,20 +424,20 @@ func TestNewErrors(t *testing.T) {
 		quota  Quota
 		want   string
 	}{
-		{"relative guest", []Mount{{"data", dir, ReadOnly}}, Quota{}, `give it as "/data"`},
-		{"unclean guest", []Mount{{"/", dir, ReadOnly}, {"/a/../b", dir, ReadOnly}}, Quota{}, `mount 1 (ro at "/a/../b")`},
-		{"trailing slash", []Mount{{"/a/", dir, ReadOnly}}, Quota{}, `"/a"`},
-		{"empty guest", []Mount{{"", dir, ReadOnly}}, Quota{}, "not absolute"},
-		{"bad encoding", []Mount{{"/\xff", dir, ReadOnly}}, Quota{}, "UTF-8"},
-		{"control", []Mount{{"/a\nb", dir, ReadOnly}}, Quota{}, "control"},
-		{"no host", []Mount{{"/a", "", ReadOnly}}, Quota{}, "host directory"},
-		{"missing host", []Mount{{"/a", filepath.Join(dir, "none"), ReadOnly}}, Quota{}, "no such file"},
-		{"file as host", []Mount{{"/a", file, ReadOnly}}, Quota{}, "not a directory"},
-		{"bad mode", []Mount{{"/a", dir, 7}}, Quota{}, "mode(7)"},
-		{"twice", []Mount{{"/a", dir, ReadOnly}, {"/a", dir, ReadOnly}}, Quota{}, "same guest path"},
-		{"file in the way", []Mount{{"/", other, ReadWrite}, {"/data", dir, ReadWrite}}, Quota{}, "no directory"},
-		{"read-only overlaps", []Mount{{"/", dir, ReadWrite}, {"/sub", filepath.Join(dir, "sub"), ReadOnly}}, Quota{}, "overlap"},
-		{"read-only is the same", []Mount{{"/a", dir, ReadOnly}, {"/b", filepath.Join(dir, "sub", ".."), ReadWrite}}, Quota{}, "overlap"},
+		{"relative guest", []Mount{{Guest: "data", Host: dir, Mode: ReadOnly}}, Quota{}, `give it as "/data"`},
+		{"unclean guest", []Mount{{Guest: "/", Host: dir, Mode: ReadOnly}, {Guest: "/a/../b", Host: dir, Mode: ReadOnly}}, Quota{}, `mount 1 (ro at "/a/../b")`},
+		{"trailing slash", []Mount{{Guest: "/a/", Host: dir, Mode: ReadOnly}}, Quota{}, `"/a"`},
+		{"empty guest", []Mount{{Guest: "", Host: dir, Mode: ReadOnly}}, Quota{}, "not absolute"},
+		{"bad encoding", []Mount{{Guest: "/\xff", Host: dir, Mode: ReadOnly}}, Quota{}, "UTF-8"},
+		{"control", []Mount{{Guest: "/a\nb", Host: dir, Mode: ReadOnly}}, Quota{}, "control"},
+		{"no host", []Mount{{Guest: "/a", Host: "", Mode: ReadOnly}}, Quota{}, "host directory"},
+		{"missing host", []Mount{{Guest: "/a", Host: filepath.Join(dir, "none"), Mode: ReadOnly}}, Quota{}, "no such file"},
+		{"file as host", []Mount{{Guest: "/a", Host: file, Mode: ReadOnly}}, Quota{}, "not a directory"},
+		{"bad mode", []Mount{{Guest: "/a", Host: dir, Mode: 7}}, Quota{}, "mode(7)"},
+		{"twice", []Mount{{Guest: "/a", Host: dir, Mode: ReadOnly}, {Guest: "/a", Host: dir, Mode: ReadOnly}}, Quota{}, "same guest path"},
+		{"file in the way", []Mount{{Guest: "/", Host: other, Mode: ReadWrite}, {Guest: "/data", Host: dir, Mode: ReadWrite}}, Quota{}, "no directory"},
+		{"read-only overlaps", []Mount{{Guest: "/", Host: dir, Mode: ReadWrite}, {Guest: "/sub", Host: filepath.Join(dir, "sub"), Mode: ReadOnly}}, Quota{}, "overlap"},
+		{"read-only is the same", []Mount{{Guest: "/a", Host: dir, Mode: ReadOnly}, {Guest: "/b", Host: filepath.Join(dir, "sub", ".."), Mode: ReadWrite}}, Quota{}, "overlap"},
 		{"negative quota", nil, Quota{Files: -1}, "Files is -1"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -468,7 +468,7 @@ func openFDs(t testing.TB) int {
 func TestCloseReleases(t *testing.T) {
 	before := openFDs(t)
 	dir := tree(t, "d/", "f")
-	f, err := New([]Mount{{"/", dir, ReadWrite}, {"/data", t.TempDir(), ReadOnly}}, Quota{})
+	f, err := New([]Mount{{Guest: "/", Host: dir, Mode: ReadWrite}, {Guest: "/data", Host: t.TempDir(), Mode: ReadOnly}}, Quota{})
 	must(t, err)
 	base := f.OpenMount(0)
 	must(t, base.ReadDir(0, func(DirEntry) bool { return true }))
@@ -490,7 +490,7 @@ func TestCloseReleases(t *testing.T) {
 // not entered from a mount of its root.
 func TestHostMountsBelow(t *testing.T) {
 	for _, walk := range []bool{false, true} {
-		f, err := New([]Mount{{"/", "/", ReadOnly}}, Quota{})
+		f, err := New([]Mount{{Guest: "/", Host: "/", Mode: ReadOnly}}, Quota{})
 		must(t, err)
 		if walk {
 			f.UseWalk()

@@ -30,7 +30,22 @@ type mount struct {
 	ino     uint64
 	tree    *node // non-nil when mounts are nested in this one
 	noatime atomic.Bool
-	probe   bool // the host file system may hold device nodes
+	nodev   bool // the host file system lets no device be opened
+	asked   bool // nodev is known
+}
+
+// devices says whether opening a file of the mount may open a device. It is
+// asked for at the first open, since many guests open nothing.
+func (m *mount) devices() bool {
+	if m.NoDevices {
+		return false
+	}
+	if !m.asked {
+		var st unix.Statfs_t
+		m.nodev = unix.Fstatfs(m.fd, &st) == nil && st.Flags&unix.ST_NODEV != 0
+		m.asked = true
+	}
+	return !m.nodev
 }
 
 // openat2Works is asked of the kernel once per process.
@@ -93,17 +108,13 @@ func (f *FS) mountHost(m Mount) error {
 	if err != nil {
 		return fmt.Errorf("open the host directory: %w", err)
 	}
-	mt := &mount{Mount: m, fd: fd, probe: true}
+	mt := &mount{Mount: m, fd: fd}
 	f.mounts = append(f.mounts, mt) // from here on Close owns fd
 	var st unix.Stat_t
 	if err := unix.Fstat(fd, &st); err != nil {
 		return fmt.Errorf("stat the host directory: %w", err)
 	}
 	mt.dev, mt.ino = uint64(st.Dev), st.Ino
-	var sfs unix.Statfs_t
-	if err := unix.Fstatfs(fd, &sfs); err == nil && sfs.Flags&unix.ST_NODEV != 0 {
-		mt.probe = false
-	}
 	mt.noatime.Store(m.Mode == ReadOnly)
 	return nil
 }

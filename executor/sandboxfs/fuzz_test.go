@@ -76,7 +76,7 @@ func FuzzResolve(f *testing.F) {
 		grow(t, dir, plan)
 		path := pathOf(choice)
 		look := func(walk bool) (Stat, error) {
-			fs, err := New([]Mount{{"/", dir, ReadOnly}}, Quota{})
+			fs, err := New([]Mount{{Guest: "/", Host: dir, Mode: ReadOnly}}, Quota{})
 			must(t, err)
 			defer fs.Close()
 			if walk {

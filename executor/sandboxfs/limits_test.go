@@ -21,7 +21,7 @@ func TestSpecialWithoutLook(t *testing.T) {
 	dir := tree(t, "f")
 	must(t, unix.Mkfifo(filepath.Join(dir, "fifo"), 0o600))
 	f, base, _ := view(t, dir, false, false, Quota{})
-	f.mounts[0].probe = false
+	f.mounts[0].NoDevices = true
 	before := openFDs(t)
 	for _, flags := range []OpenFlag{Read, Write, Read | Write, 0, Read | Truncate, Read | NoFollow} {
 		if _, err := f.Open(base, "fifo", flags); err != syscall.EACCES {
@@ -134,7 +134,7 @@ func TestReadOnlyAccessTimes(t *testing.T) {
 	for _, p := range []string{"f", "d", "."} {
 		must(t, unix.UtimesNanoAt(unix.AT_FDCWD, filepath.Join(dir, p), past, 0))
 	}
-	fs, err := New([]Mount{{"/", dir, ReadOnly}}, Quota{})
+	fs, err := New([]Mount{{Guest: "/", Host: dir, Mode: ReadOnly}}, Quota{})
 	must(t, err)
 	defer fs.Close()
 	base := fs.OpenMount(0)
@@ -182,7 +182,7 @@ func TestLookBeforeOpen(t *testing.T) {
 		must(t, unix.Mkfifo(filepath.Join(dir, "fifo"), 0o600))
 		f, base, prefix := view(t, dir, v.walk, v.nested, Quota{})
 		for _, m := range f.mounts {
-			m.probe = true // the test's directory may be on a nodev file system
+			m.nodev, m.asked = false, true // the test's directory may be on a nodev file system
 		}
 		watch, err := unix.InotifyInit1(unix.IN_NONBLOCK | unix.IN_CLOEXEC)
 		must(t, err)

@@ -104,7 +104,7 @@ func (f *FS) openKernel(s *start, flags OpenFlag) (*File, error, bool) {
 		_ = unix.Close(fd)
 		return nil, err, true
 	}
-	if s.m.probe && flags&Directory == 0 {
+	if flags&Directory == 0 && s.m.devices() {
 		// A device must not be opened even to find out that it is one: opening
 		// may act on it. Look first; what is opened is looked at again below.
 		fd, err, decided := f.openat2(s, look)

@@ -12,6 +12,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -138,6 +139,7 @@ type world struct {
 	outside string
 	mounts  []sandboxfs.Mount
 	stages  []string
+	staged  bool              // mount as a worker does, which knows that it staged no devices
 	before  map[string]string // of outside and of read-only mounts
 }
 
@@ -236,7 +238,11 @@ func (g hostileGuest) quota() sandboxfs.Quota {
 
 func (w *world) fs(t testing.TB, g hostileGuest, walk bool) *sandboxfs.FS {
 	t.Helper()
-	f, err := sandboxfs.New(w.mounts, g.quota())
+	mounts := slices.Clone(w.mounts)
+	for i := range mounts {
+		mounts[i].NoDevices = w.staged && w.stages[i] != "dev"
+	}
+	f, err := sandboxfs.New(mounts, g.quota())
 	must(t, err)
 	if walk {
 		f.UseWalk()
@@ -368,9 +374,8 @@ func TestHostileTogether(t *testing.T) {
 		}
 		t.Run(g.Name, func(t *testing.T) {
 			w := newWorld(t, g)
-			for _, f := range []*sandboxfs.FS{w.fs(t, g, false)} {
-				f.Close() // mount points exist before both start
-			}
+			w.staged = true
+			w.fs(t, g, false).Close() // makes the mount points before both start
 			var wg sync.WaitGroup
 			for n := range 2 {
 				wg.Go(func() {
