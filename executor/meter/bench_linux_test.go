@@ -47,10 +47,10 @@ func workloads() []workload {
 		"blocks.O2": 3000,
 	})
 	json := `[` + strings.Repeat(`{"a":[1,2,3.5,{"b":"text","c":null}],"d":"some longer text with \"quotes\""},`, 800) + `0]`
-	lua := `local t={} for i=1,200000 do t[i%1000]=(t[i%1000] or 0)+i*i%7 end local s=0 for k,v in pairs(t) do s=s+v end print(s)`
+	lua := `local t={} for i=1,50000 do t[i%1000]=(t[i%1000] or 0)+i*i%7 end local s=0 for k,v in pairs(t) do s=s+v end print(s)`
 	for _, w := range []workload{
 		{name: "jq", file: "jq.wasm", args: []string{"jq", "[.[]|objects|.a[3].b]|length"}, stdin: json},
-		{name: "lua", file: "lua.wasm", args: []string{"lua", "-"}, stdin: lua},
+		{name: "lua", file: "lua.wasm", args: []string{"lua", "-e", lua}},
 		{name: "go-noop", file: "noop-go.wasm", args: []string{"noop"}},
 		{name: "sort-go", file: "sort.wasm", args: []string{"sort"}, stdin: strings.Repeat("some\nlines\nto\nsort\n", 5000)},
 	} {
