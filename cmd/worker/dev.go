@@ -19,6 +19,7 @@ import (
 	"boxfleet/internal/fleet"
 	"boxfleet/internal/telemetry"
 	"boxfleet/internal/tracestore"
+	"boxfleet/jobs"
 )
 
 // devOptions are the flags of `worker dev` beyond the settings.
@@ -94,6 +95,9 @@ func dev(ctx context.Context, s *settings, o *devOptions) error {
 		return err
 	}
 
+	if s.name == "" { // telemetry and the queue must call it the same
+		s.name = jobs.WorkerConfig{}.WithDefaults().Name
+	}
 	h, err := listenHTTP(s.http, o.log)
 	if err != nil {
 		return err

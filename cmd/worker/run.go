@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"boxfleet/internal/telemetry"
+	"boxfleet/jobs"
 )
 
 func runCommand(stderr io.Writer) *cobra.Command {
@@ -44,6 +45,9 @@ func serve(ctx context.Context, s *settings, log *slog.Logger, readyFile string)
 	hard, err := startHardening(s, log)
 	if err != nil {
 		return err
+	}
+	if s.name == "" { // telemetry and the queue must call it the same
+		s.name = jobs.WorkerConfig{}.WithDefaults().Name
 	}
 	h, err := listenHTTP(s.http, log)
 	if err != nil {

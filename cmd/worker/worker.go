@@ -157,8 +157,8 @@ type node struct {
 }
 
 // openNode connects, prepares the sandbox and joins the queue.
-func openNode(ctx context.Context, s *settings, log *slog.Logger) (n *node, err error) {
-	n = &node{}
+func openNode(ctx context.Context, s *settings, log *slog.Logger) (_ *node, err error) {
+	n := &node{}
 	defer func() {
 		if err != nil {
 			n.close()
