@@ -162,6 +162,26 @@ func TestNamesThatNoRuleNamesAreNotLookedUp(t *testing.T) {
 	}
 }
 
+// Search domains of the worker's network are no business of a guest: exactly the name is asked for. (That shows only
+// where the machine has such domains.)
+func TestNamesAreAbsolute(t *testing.T) {
+	dns := startDNS(t, nil)
+	c := newClient(t, Config{Policy: lists{allow: []string{"*"}}.policy(t, netpolicy.Options{}), Resolver: dns.resolver()})
+	for _, host := range []string{"single", "two.labels"} {
+		var notFound *net.DNSError
+		if _, err := get(t, c, "http://"+host+"/"); !errors.As(err, &notFound) || !notFound.IsNotFound {
+			t.Errorf("%s: got %v", host, err)
+		}
+	}
+	dns.mu.Lock()
+	defer dns.mu.Unlock()
+	for name := range dns.asked {
+		if name != "single." && name != "two.labels." {
+			t.Errorf("asked for %s", name)
+		}
+	}
+}
+
 func TestPrivateAddressesInEverySpelling(t *testing.T) {
 	s := serve(t, func(http.ResponseWriter, *http.Request) {})
 	port := s.URL[strings.LastIndexByte(s.URL, ':'):]

@@ -17,6 +17,7 @@ type dnsServer struct {
 	// answers are given in turn per name; the last one stays.
 	answers map[string][][]string
 	queries map[string]int // A questions
+	asked   map[string]bool
 	packets int
 }
 
@@ -26,7 +27,7 @@ func startDNS(t *testing.T, answers map[string][][]string) *dnsServer {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &dnsServer{conn: conn, answers: answers, queries: map[string]int{}}
+	s := &dnsServer{conn: conn, answers: answers, queries: map[string]int{}, asked: map[string]bool{}}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -71,6 +72,7 @@ func (s *dnsServer) answer(m dnsmessage.Message) ([]byte, error) {
 	s.mu.Lock()
 	s.packets++
 	name := q.Name.String()
+	s.asked[name] = true
 	turns := s.answers[name]
 	turn := min(s.queries[name], len(turns)-1)
 	if q.Type == dnsmessage.TypeA {
