@@ -63,7 +63,7 @@ func TestStoreFaults(t *testing.T) {
 			r.proxy.Set()
 			for _, rec := range r.await(t, ids...) {
 				want{outcome: jobs.Succeeded}.check(t, rec.Result)
-				if rec.Result.Attempts != 1 || len(rec.Tries) != 0 {
+				if rec.Result.Attempts != 1 { // the store's sickness is noted, and not counted
 					t.Errorf("attempts %d, tries %v", rec.Result.Attempts, rec.Tries)
 				}
 			}

@@ -75,7 +75,7 @@ func (r *run) stageAll(ctx context.Context, mounts []limits.Mount, fromStore boo
 		if m.Mode == limits.ReadOnly {
 			mode = sandboxfs.ReadOnly
 		}
-		hosts = append(hosts, sandboxfs.Mount{Guest: m.Guest, Host: sm.host, Mode: mode})
+		hosts = append(hosts, sandboxfs.Mount{Guest: m.Guest, Host: sm.host, Mode: mode, NoDevices: true})
 	}
 	r.space.fs, err = sandboxfs.New(hosts, sandboxfs.Quota{
 		WrittenBytes: int64(r.grant.WrittenBytes), Files: int64(r.grant.Files), OpenFiles: int(r.grant.OpenFiles),
