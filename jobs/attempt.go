@@ -120,6 +120,19 @@ func (a *Attempt) Park() {
 	a.slot.release()
 }
 
+// settleAside lays the slot down for good: committing waits for servers and
+// needs no slot, so the next job can start meanwhile. The returned function is
+// called when the job is settled.
+func (a *Attempt) settleAside() (settled func()) {
+	if !a.slot.held {
+		return func() {}
+	}
+	if a.Park(); a.slot.held {
+		return func() {}
+	}
+	return func() { a.w.parked.Add(-1) }
+}
+
 // Unpark waits for a slot again.
 func (a *Attempt) Unpark(ctx context.Context) error {
 	if a.slot.held {
@@ -178,6 +191,9 @@ func (w *Worker) handle(work context.Context, m *nats.Msg, s *slot) {
 		w.bury(ctx, a, errSpent)
 	default:
 		res, err := w.runSafely(ctx, a)
+		if err == nil { // an error may mean that the worker is sick: then nothing is to start
+			defer a.settleAside()()
+		}
 		w.settle(ctx, a, res, err)
 	}
 }
