@@ -52,7 +52,7 @@ show submit run jq --map-dir toolbox/testdata::/in -- --compact-output \
 	'[.[] | select(.state == "returned") | .total] | {count: length, cents: add}' /in/orders.json
 
 bold "grep: search a directory"
-show submit run grep --map-dir docs::/docs -- --recursive --line-number --include='*.md' 'fail closed' /docs || true
+show submit run grep --map-dir docs::/docs -- --recursive --line-number --include='*.md' 'compare-and-set' /docs
 
 bold "markdown: this repository's README as HTML"
 mkdir -p .demo/readme && cp README.md .demo/readme/
