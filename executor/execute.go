@@ -246,6 +246,7 @@ func (r *run) execute(ctx context.Context) error {
 		text, _, _ := strings.Cut(err.Error(), "\n")
 		return &badModuleError{fmt.Errorf("the module cannot be instantiated: %s", text)}
 	}
+	r.net.close()
 	r.judge(o, m)
 	if span := trace.SpanFromContext(ctx); span.IsRecording() {
 		span.SetAttributes(attribute.String("boxfleet.outcome", string(r.res.Outcome)))

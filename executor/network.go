@@ -18,6 +18,7 @@ import (
 type network struct {
 	policy *netpolicy.Policy
 	host   *wasihttp.Host
+	closed bool
 }
 
 // newNetwork reads the job's rules. The operator's own setting is the only
@@ -52,13 +53,16 @@ func (r *run) openNetwork(ctx context.Context, m *meter.Meter) context.Context {
 	return r.net.host.Context(ctx)
 }
 
+// close ends every request. It may be called again.
 func (n *network) close() {
-	if n.host != nil {
+	if n.host != nil && !n.closed {
+		n.closed = true
 		n.host.Close()
 	}
 }
 
-// denials lists what the guest asked for and did not get.
+// denials lists what the guest asked for and did not get. They are complete
+// after close: a request may meet its limit when the guest no longer looks.
 func (n *network) denials() []jobs.Denial {
 	if n.host == nil {
 		return nil
