@@ -104,7 +104,7 @@ func (a *app) waited(r *jobs.Result) error {
 	if a.globals.json {
 		return a.printLine(inLists(r))
 	}
-	_, err := fmt.Fprintf(a.Stdout, "%s %s %d\n", r.ID, r.Outcome, r.ExitCode)
+	_, err := fmt.Fprintf(a.Stdout, "%s %s %d\n", plain(r.ID), plain(string(r.Outcome)), r.ExitCode)
 	return wroteOut(err)
 }
 
