@@ -41,6 +41,7 @@ const settleTimeout = 2 * time.Minute
 func (w *Worker) bury(ctx context.Context, a *Attempt, why error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTimeout)
 	defer cancel()
+	defer context.AfterFunc(w.settling, cancel)()
 	text := why.Error()
 	if errors.Is(why, errSpent) {
 		text = spentText(a.rec)
@@ -79,6 +80,7 @@ func spentText(rec *Record) string {
 func (w *Worker) buryMessage(ctx context.Context, m *nats.Msg, why error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTimeout)
 	defer cancel()
+	defer context.AfterFunc(w.settling, cancel)()
 	if err := w.deadLetter(ctx, m, DeadLetter{Error: why.Error()}); err != nil {
 		w.log.ErrorContext(ctx, "cannot store a dead letter; the message comes back", "subject", m.Subject, "error", err)
 		return

@@ -76,6 +76,10 @@ func (w *Worker) claim(ctx context.Context, a *Attempt, seq uint64) (verdict, er
 			if rec, rev, err = w.readStatus(ctx, a.key); err == nil {
 				break
 			}
+			if _, bad := errors.AsType[*unreadableRecord](err); bad {
+				w.log.ErrorContext(ctx, "a job's record cannot be read; leaving the job to a newer worker, or to whoever removes the record", "job", a.Job.ID, "error", err)
+				return claimWait, nil
+			}
 			if !sleep(ctx, pause) {
 				return claimWait, err
 			}

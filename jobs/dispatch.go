@@ -20,6 +20,7 @@ const lingerRung = 5 * time.Millisecond
 const (
 	heatAtOnce  = 64
 	rescanEvery = 10 * time.Second
+	listAtMost  = 100 * time.Millisecond // a ring costs its sender nothing
 )
 
 // dispatcher pulls jobs for a worker's free slots.
@@ -30,6 +31,9 @@ type dispatcher struct {
 	turns  *turns
 	poll   *time.Ticker
 	rescan *time.Ticker
+
+	refreshed time.Time // when the queues were last listed
+	unlisted  bool      // a ring named a queue that is not known
 }
 
 // dispatch is the one goroutine that pulls. It takes free slots first and
@@ -93,7 +97,7 @@ func (d *dispatcher) hear(ctx context.Context) {
 		case name := <-d.w.woken:
 			d.rung(ctx, name)
 		case <-d.poll.C:
-			d.turns.heat(heatAtOnce)
+			d.polled(ctx)
 		case <-d.rescan.C:
 			d.refresh(ctx)
 		default:
@@ -109,7 +113,7 @@ func (d *dispatcher) idle(ctx context.Context) {
 	case name := <-d.w.woken:
 		d.rung(ctx, name)
 	case <-d.poll.C:
-		d.turns.heat(heatAtOnce)
+		d.polled(ctx)
 	case <-d.rescan.C:
 		d.refresh(ctx)
 	}
@@ -117,11 +121,20 @@ func (d *dispatcher) idle(ctx context.Context) {
 
 func (d *dispatcher) rung(ctx context.Context, name string) {
 	if d.turns.names[name] == nil {
-		d.refresh(ctx)
+		if d.unlisted = time.Since(d.refreshed) < listAtMost; !d.unlisted {
+			d.refresh(ctx)
+		}
 	}
 	if q := d.turns.names[name]; q != nil {
 		q.hot, q.rung = true, true
 	}
+}
+
+func (d *dispatcher) polled(ctx context.Context) {
+	if d.unlisted {
+		d.refresh(ctx)
+	}
+	d.turns.heat(heatAtOnce)
 }
 
 // refresh takes in the queues of new tenants.
@@ -129,6 +142,7 @@ func (d *dispatcher) refresh(ctx context.Context) {
 	for _, name := range d.w.consumers(ctx) {
 		d.turns.add(name)
 	}
+	d.refreshed, d.unlisted = time.Now(), false
 }
 
 // round fills the slots from hot queues until they are used or every queue

@@ -27,18 +27,18 @@
 // A job's truth is its [Record], one key of the status bucket, changed by
 // compare-and-set only. A job that waits has none: its message is the proof.
 //
-//	   Submit
-//	     |
-//	     v            claim                 commit, then ack
-//	  queued ---------------------> running -----------------> done
-//	     |                          |  ^  |                     ^ ^
-//	     |        transient error,  |  |  | attempts spent,     | |
-//	     |        drain, sick store |  |  | permanent error:    | |
-//	     |                          v  |  | dead letter first   | |
-//	     |                     retrying   +---------------------+ |
-//	     |                          |                             |
-//	     +--------------------------+-----------------------------+
-//	                  Cancel while it waits
+//	 Submit
+//	   |
+//	   v            claim                 commit, then ack
+//	queued ---------------------> running -----------------> done
+//	   |                          |  ^  |                     ^ ^
+//	   |        transient error,  |  |  | attempts spent,     | |
+//	   |        drain, sick store |  |  | permanent error:    | |
+//	   |                          v  |  | dead letter first   | |
+//	   |                     retrying   +---------------------+ |
+//	   |                          |                             |
+//	   +--------------------------+-----------------------------+
+//	                Cancel while it waits
 //
 // A worker that falls silent leaves the record running; when the server
 // delivers the message again, its next holder goes from running to running

@@ -120,3 +120,27 @@ func TestHostileSignals(t *testing.T) {
 		t.Errorf("ran %d times", r.of("fine"))
 	}
 }
+
+// TestUnreadableRecord: a record of a later version, or a broken one, is left
+// alone, keeps no slot, and the job runs once it is removed.
+func TestUnreadableRecord(t *testing.T) {
+	for _, bad := range []string{`{"v":99,"state":"running"}`, `{"v":1,"state":"done"}`, `garbage`} {
+		f := newFleetIn(t)
+		key := recordKey(DefaultTenant, "odd")
+		if _, err := f.client.status.Put(f.ctx, key, []byte(bad)); err != nil {
+			t.Fatal(err)
+		}
+		w := f.worker("w1", succeed, func(c *WorkerConfig) { c.Slots = 1 })
+		f.submit(newJob("odd"))
+		f.eventually("the worker says so", func() bool { return strings.Contains(w.logs.String(), "record cannot be read") })
+		f.submit(newJob("next"))
+		f.result("next")
+		if err := f.client.status.Delete(f.ctx, key); err != nil {
+			t.Fatal(err)
+		}
+		if rec := f.result("odd"); rec.Result.Outcome != Succeeded {
+			t.Errorf("%s: %+v", bad, rec.Result)
+		}
+		f.quiet()
+	}
+}

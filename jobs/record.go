@@ -78,6 +78,9 @@ func decodeRecord(data []byte) (*Record, error) {
 	if r.V != WireVersion {
 		return nil, fmt.Errorf("decode the record of job %s: version %d, this program knows %d", r.ID, r.V, WireVersion)
 	}
+	if r.State == Done && r.Result == nil {
+		return nil, fmt.Errorf("decode the record of job %s: it is done and has no result", r.ID)
+	}
 	return &r, nil
 }
 

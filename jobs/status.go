@@ -95,8 +95,18 @@ func (w *Worker) readStatus(ctx context.Context, key string) (*Record, uint64, e
 		return nil, seq, nil
 	}
 	rec, err := decodeRecord(data)
+	if err != nil {
+		err = &unreadableRecord{err}
+	}
 	return rec, seq, err
 }
+
+// unreadableRecord says that a record was read and cannot be understood:
+// asking again will not help, a newer program may.
+type unreadableRecord struct{ err error }
+
+func (e *unreadableRecord) Error() string { return e.err.Error() }
+func (e *unreadableRecord) Unwrap() error { return e.err }
 
 // inQueue tells whether the message with this sequence is still stored.
 func (w *Worker) inQueue(ctx context.Context, seq uint64) (bool, error) {
@@ -152,6 +162,9 @@ func (w *Worker) tryWriteHeld(ctx context.Context, a *Attempt, again bool, chang
 		return err
 	}
 	now, rev, err := w.readStatus(ctx, a.key)
+	if _, bad := errors.AsType[*unreadableRecord](err); bad {
+		return backoff.Permanent(err)
+	}
 	switch {
 	case err != nil:
 		return err
