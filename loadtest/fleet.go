@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -30,9 +31,9 @@ type target struct {
 	store  *artifacts.Store
 	tool   jobs.Tool
 
-	worker *exec.Cmd // nil when the fleet is not ours
-	pid    int
-	tmp    string
+	processes []*exec.Cmd // none when the fleet is not ours
+	pid       int         // of the worker that is measured
+	tmp       string
 }
 
 func openFleet(ctx context.Context, o options, stderr io.Writer) (t *target, err error) {
@@ -63,12 +64,15 @@ func openFleet(ctx context.Context, o options, stderr io.Writer) (t *target, err
 	return t, err
 }
 
-// start runs `worker dev` from the directory this program is in.
+// start runs `worker dev` from the directory this program is in; with split,
+// the servers and the worker are two processes, and the worker alone is
+// measured.
 func (t *target) start(ctx context.Context, o options, stderr io.Writer) error {
 	self, err := os.Executable()
 	if err != nil {
 		return err
 	}
+	worker := filepath.Join(filepath.Dir(self), "worker")
 	dir := o.data
 	if dir == "" {
 		if dir, err = os.MkdirTemp("", "boxfleet-loadtest-"); err != nil {
@@ -77,39 +81,57 @@ func (t *target) start(ctx context.Context, o options, stderr io.Writer) error {
 		t.tmp = dir
 	}
 	ready := filepath.Join(dir, "ready.json")
-	_ = os.Remove(ready)
 	args := []string{"dev", "--data", dir, "--ready-file", ready, "--no-current", "--log-level", "warn"}
+	var work []string
 	if o.slots > 0 {
-		args = append(args, "--slots", strconv.Itoa(o.slots))
+		work = append(work, "--slots", strconv.Itoa(o.slots))
 	}
 	if o.syncAlways {
 		args = append(args, "--sync-always")
 	}
-	t.worker = exec.Command(filepath.Join(filepath.Dir(self), "worker"), args...)
-	t.worker.Stderr = stderr
-	// The fleet goes with us, whatever happens to us.
-	t.worker.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
-	if err := t.worker.Start(); err != nil {
-		t.worker = nil
-		return fmt.Errorf("start a fleet: %w; run `make build` first", err)
+	if o.split {
+		args = append(args, "--no-worker")
+	} else {
+		args = append(args, work...)
 	}
-	t.pid = t.worker.Process.Pid
-	deadline := time.Now().Add(60 * time.Second)
-	for {
-		if _, err := os.Stat(ready); err == nil {
-			break
-		}
-		if time.Now().After(deadline) {
-			return errors.New("the fleet did not come up within 60s")
-		}
-		select {
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		case <-time.After(20 * time.Millisecond):
+	if err := t.spawn(ctx, ready, stderr, worker, args...); err != nil {
+		return err
+	}
+	if o.split {
+		work = append([]string{"run", "--context", dir, "--ready-file", ready, "--log-level", "warn",
+			"--cache-dir", filepath.Join(dir, "run-cache"), "--scratch-dir", filepath.Join(dir, "run-scratch")}, work...)
+		if err := t.spawn(ctx, ready, stderr, worker, work...); err != nil {
+			return err
 		}
 	}
 	t.fc, err = fleet.Load(dir)
 	return err
+}
+
+// spawn starts one process of the fleet and waits until it says it is ready.
+func (t *target) spawn(ctx context.Context, ready string, stderr io.Writer, program string, args ...string) error {
+	_ = os.Remove(ready)
+	cmd := exec.Command(program, args...)
+	cmd.Stderr = stderr
+	// The fleet goes with us, whatever happens to us.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
+	if err := cmd.Start(); err != nil {
+		return fmt.Errorf("start a fleet: %w; run `make build` first", err)
+	}
+	t.processes = append(t.processes, cmd)
+	t.pid = cmd.Process.Pid
+	deadline := time.Now().Add(60 * time.Second)
+	for {
+		if _, err := os.Stat(ready); err == nil {
+			return nil
+		}
+		if time.Now().After(deadline) {
+			return errors.New("the fleet did not come up within 60s")
+		}
+		if !pause(ctx, 20*time.Millisecond) {
+			return context.Cause(ctx)
+		}
+	}
 }
 
 func (t *target) close() error {
@@ -120,8 +142,8 @@ func (t *target) close() error {
 		t.store.Close()
 	}
 	var errs []error
-	if t.worker != nil {
-		errs = append(errs, t.worker.Process.Signal(syscall.SIGTERM), t.worker.Wait())
+	for _, p := range slices.Backward(t.processes) {
+		errs = append(errs, p.Process.Signal(syscall.SIGTERM), p.Wait())
 	}
 	if t.tmp != "" {
 		errs = append(errs, os.RemoveAll(t.tmp))

@@ -31,6 +31,7 @@ type options struct {
 	warm       int
 	slots      int
 	syncAlways bool
+	split      bool
 	tool       string
 	jsonFile   string
 	data       string
@@ -57,6 +58,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	fs.IntVar(&o.warm, "warm", 200, "jobs before the measurement begins")
 	fs.IntVar(&o.slots, "slots", 0, "slots of the worker that is started; 0 is its default")
 	fs.BoolVar(&o.syncAlways, "sync-always", false, "let the queue sync every write")
+	fs.BoolVar(&o.split, "split", false, "run the servers and the worker as two processes, and measure the worker alone")
 	fs.StringVar(&o.tool, "tool", "noop", "what a job runs: noop (50 bytes), c250k (a noop of 250 KB), or the path of a module")
 	fs.StringVar(&o.jsonFile, "json", "", "file for the report as JSON")
 	fs.StringVar(&o.data, "data", "", "directory of the fleet that is started; default a temporary one")
@@ -69,6 +71,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if err := fs.Parse(args[1:]); err != nil {
 		return 2
 	}
+	o.split = o.split || o.profile == "memory"
 	profile, ok := profiles[o.profile]
 	if !ok || fs.NArg() > 0 || o.jobs < 1 {
 		_, _ = fmt.Fprintf(stderr, "loadtest: profile %q with arguments %q is not known; profiles: burst, single, memory\n", o.profile, fs.Args())
