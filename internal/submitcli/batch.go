@@ -85,7 +85,7 @@ func (a *app) batch(ctx context.Context, f *batchFlags, name string) error {
 	if err != nil {
 		return err
 	}
-	in, err := a.openBatch(name)
+	in, err := a.openBatch(ctx, name)
 	if err != nil {
 		return err
 	}
@@ -136,9 +136,9 @@ type batchInput struct {
 }
 
 // openBatch opens a regular file, or spools anything else.
-func (a *app) openBatch(name string) (*batchInput, error) {
+func (a *app) openBatch(ctx context.Context, name string) (*batchInput, error) {
 	if name == "-" {
-		s, err := spool(a.Stdin, "batch")
+		s, err := interruptible(ctx, func() (*guestInput, error) { return spool(a.Stdin, "batch") })
 		if err != nil {
 			return nil, err
 		}

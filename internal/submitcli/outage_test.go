@@ -3,9 +3,12 @@ package submitcli_test
 import (
 	"context"
 	"fmt"
+	"io"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"boxfleet/internal/faultproxy"
 	"boxfleet/internal/fleet"
@@ -94,5 +97,53 @@ func TestRunOutlivesItsConnection(t *testing.T) {
 	got := call(t.Context(), strings.NewReader(""), "--context", path, "--tenant", u.tenant, "run", tool)
 	if got.code != 0 || got.out != "first second third\n" {
 		t.Errorf("%+v", got)
+	}
+}
+
+// TestTwoClientsWithOneBatch lets two programs submit the same file at once.
+func TestTwoClientsWithOneBatch(t *testing.T) {
+	t.Parallel()
+	u := newUser(t)
+	tool := u.tool(echo)
+	var lines []string
+	for i := range 1500 {
+		lines = append(lines, fmt.Sprintf(`{"tool":"TOOL","args":["%d"]}`, i))
+	}
+	path, dir := batchFile(t, tool, lines...), t.TempDir()
+	var both sync.WaitGroup
+	for i := range 2 {
+		both.Go(func() {
+			if got := u.submit("batch", path, "--results", filepath.Join(dir, fmt.Sprint(i))); got.code != 0 {
+				t.Errorf("%+v", got)
+			}
+		})
+	}
+	both.Wait()
+	for i := range 2 {
+		all := resultLines(t, filepath.Join(dir, fmt.Sprint(i)))
+		if len(all) != len(lines) {
+			t.Errorf("%d results of %d", len(all), len(lines))
+		}
+		for _, r := range all {
+			if runs := u.runs(r.ID); runs != 1 {
+				t.Errorf("job %s ran %d times", r.ID, runs)
+			}
+		}
+	}
+}
+
+// TestInterruptedWhileReading ends programs whose standard input never comes.
+func TestInterruptedWhileReading(t *testing.T) {
+	t.Parallel()
+	u := newUser(t)
+	tool := u.tool(echo)
+	for _, args := range [][]string{{"batch", "-"}, {"run", tool, "--stdin", "-"}} {
+		in, never := io.Pipe()
+		ctx, interrupt := context.WithCancel(t.Context())
+		time.AfterFunc(20*time.Millisecond, interrupt)
+		u.submitIn(ctx, in, args...).want(t, 130, "", "interrupted")
+		if err := never.Close(); err != nil {
+			t.Error(err)
+		}
 	}
 }

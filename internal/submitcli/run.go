@@ -76,7 +76,7 @@ func (a *app) run(ctx context.Context, f *runFlags, ref string, args []string) e
 	}
 	var stdin *guestInput
 	if f.stdin != "" {
-		if stdin, err = a.openStdin(f.stdin); err != nil {
+		if stdin, err = interruptible(ctx, func() (*guestInput, error) { return a.openStdin(f.stdin) }); err != nil {
 			return err
 		}
 		defer stdin.close()

@@ -60,6 +60,26 @@ func (a *app) openStdin(name string) (*guestInput, error) {
 	return spool(io.MultiReader(bytes.NewReader(head), in), "stdin")
 }
 
+// interruptible reads input that may block for ever, such as a terminal's,
+// and gives up when ctx ends. What still reads then ends with the program.
+func interruptible(ctx context.Context, read func() (*guestInput, error)) (*guestInput, error) {
+	type end struct {
+		g   *guestInput
+		err error
+	}
+	ended := make(chan end, 1)
+	go func() {
+		g, err := read()
+		ended <- end{g, err}
+	}()
+	select {
+	case e := <-ended:
+		return e.g, e.err
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+}
+
 // travels tells whether data survives as JSON text of bounded length.
 func travels(data []byte) bool {
 	if len(data) > maxInlineStdin || !utf8.Valid(data) {
