@@ -1,6 +1,8 @@
 package executor_test
 
 import (
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -224,4 +226,30 @@ func TestNoRequests(t *testing.T) {
 	if asked := r.proxy.Requests(); len(asked) != 0 {
 		t.Errorf("twenty jobs asked the store: %q", asked)
 	}
+}
+
+// TestUnreadableWorkspace: what a guest leaves is removed, also when nobody may
+// read it any more.
+func TestUnreadableWorkspace(t *testing.T) {
+	r := newRig(t, options{})
+	id := r.submit(t, r.act(t, "mkdir d mkdir d/e write d/e/f x write ready x await go", limits.RunOption{WorkDir: &limits.Mount{Mode: limits.Scratch}}))
+	var dir string
+	eventually(t, "the guest has written", func() bool {
+		found, err := filepath.Glob(filepath.Join(r.dir, "scratch", "jobs", "*", "*", "ready"))
+		if err != nil || len(found) != 1 {
+			return false
+		}
+		dir = filepath.Dir(found[0])
+		return true
+	})
+	for _, name := range []string{"d/e/f", "d/e", "d"} {
+		if err := os.Chmod(filepath.Join(dir, name), 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(dir, "go"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	want{outcome: jobs.Succeeded}.check(t, r.await(t, id)[id].Result)
+	r.checkSwept(t)
 }

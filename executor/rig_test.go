@@ -36,15 +36,8 @@ var (
 	metrics = sdkmetric.NewManualReader()
 )
 
-// TestMain runs the tests with one S3 server, or a child's part of a test.
+// TestMain runs the tests with one S3 server.
 func TestMain(m *testing.M) {
-	if name := os.Getenv("EXECUTOR_TEST_CHILD"); name != "" {
-		if err := children[name](os.Args[1:]); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
-		}
-		os.Exit(0)
-	}
 	tp := sdktrace.NewTracerProvider(sdktrace.WithSyncer(spans), sdktrace.WithSampler(sdktrace.AlwaysSample()))
 	otel.SetTracerProvider(tp)
 	otel.SetMeterProvider(sdkmetric.NewMeterProvider(sdkmetric.WithReader(metrics)))
