@@ -59,7 +59,7 @@ func TestWorkspaces(t *testing.T) {
 			if err != nil || filepath.Dir(ws.Dir) != w.Dir() || st.Mode() != fs.ModeDir|0o700 {
 				return fmt.Errorf("%q: %s %v, %w", job, ws.Dir, st.Mode(), err)
 			}
-			sub, err := ws.Sub("../work/dir")
+			sub, err := ws.Sub("../away/dir")
 			if err != nil || filepath.Dir(sub) != ws.Dir {
 				return fmt.Errorf("%q: sub %s, %w", job, sub, err)
 			}
