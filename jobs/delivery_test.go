@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"iter"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -74,17 +73,17 @@ func TestSubmittedTwiceRunsOnce(t *testing.T) {
 				switch when {
 				case "queued":
 					second()
-					f.worker("w1", handler, nil)
+					f.worker("w1", handler, impatient)
 					close(release)
 				case "running":
-					f.worker("w1", handler, nil)
+					f.worker("w1", handler, impatient)
 					recv(t, "start", started)
 					second()
-					f.worker("w2", handler, nil)
+					f.worker("w2", handler, impatient)
 					time.Sleep(testAckWait + testAckWait/2) // the second message comes by in this time
 					close(release)
 				case "done":
-					f.worker("w1", handler, nil)
+					f.worker("w1", handler, impatient)
 					close(release)
 					f.result("twice")
 					second()
@@ -117,7 +116,7 @@ func TestBatchOfThousands(t *testing.T) {
 	const n = 3000
 	var r runs
 	for i := range 3 {
-		f.worker(fmt.Sprintf("w%d", i), r.handler, func(c *WorkerConfig) { c.Topology.ackWait = AckWait })
+		f.worker(fmt.Sprintf("w%d", i), r.handler, nil)
 	}
 	w, err := f.client.NewWaiter("bulk", "")
 	if err != nil {
@@ -235,7 +234,7 @@ func TestSilentWorkerCommitsNothing(t *testing.T) {
 				aStarted <- struct{}{}
 				<-aGoesOn
 				return result("a"), nil
-			}, manifests, func(c *WorkerConfig) { c.heartbeatEvery = time.Hour })
+			}, manifests, func(c *WorkerConfig) { impatient(c); c.heartbeatEvery = time.Hour })
 			a.start(t)
 			f.submit(newJob("slow"))
 			recv(t, "a starts", aStarted)
@@ -245,7 +244,7 @@ func TestSilentWorkerCommitsNothing(t *testing.T) {
 				bStarted <- at.Number
 				<-bGoesOn
 				return result("b"), nil
-			}, manifests, nil)
+			}, manifests, impatient)
 			b.start(t)
 			if n := recv(t, "b takes over", bStarted); n != 2 {
 				t.Errorf("b makes attempt %d", n)
@@ -287,7 +286,7 @@ func TestHeartbeatsKeepALongJob(t *testing.T) {
 		time.Sleep(3 * testAckWait)
 		return &Result{Outcome: Succeeded}, nil
 	}
-	a, b := f.worker("a", handler, nil), f.worker("b", handler, nil)
+	a, b := f.worker("a", handler, impatient), f.worker("b", handler, impatient)
 	f.submit(newJob("long"))
 	rec := f.result("long")
 	f.quiet()
@@ -330,13 +329,12 @@ func TestClaimWhoseConfirmationIsLost(t *testing.T) {
 	// than the client asks does the same: cut the connection between a write
 	// and its answer, over and over.
 	var r runs
-	w := f.idleWorker("w1", r.handler, nil, func(c *WorkerConfig) { c.MaxAttempts = 100 })
+	w := f.idleWorker("w1", r.handler, nil, func(c *WorkerConfig) { impatient(c); c.MaxAttempts = 100 })
 	w.start(t)
-	var cut atomic.Bool
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		for !cut.Load() {
+		for range 40 {
 			w.nc.ForceReconnect()
 			time.Sleep(15 * time.Millisecond)
 		}
@@ -349,7 +347,6 @@ func TestClaimWhoseConfirmationIsLost(t *testing.T) {
 			t.Errorf("%s: %+v", rec.ID, rec.Result)
 		}
 	}
-	cut.Store(true)
 	<-done
 	f.quiet()
 }
@@ -365,7 +362,7 @@ func TestRedeliveredToItself(t *testing.T) {
 		started <- struct{}{}
 		<-goOn
 		return &Result{Outcome: Succeeded}, nil
-	}, func(c *WorkerConfig) { c.heartbeatEvery = time.Hour })
+	}, func(c *WorkerConfig) { impatient(c); c.heartbeatEvery = time.Hour })
 	f.submit(newJob("mine"))
 	recv(t, "start", started)
 	f.eventually("the server delivers it again", func() bool {

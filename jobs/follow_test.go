@@ -133,7 +133,7 @@ func TestWaiterOfTenThousand(t *testing.T) {
 	for i := range n {
 		w.Expect(numbered("ten", i))
 	}
-	f.worker("w1", succeed, func(c *WorkerConfig) { c.Slots = 32; c.Topology.ackWait = AckWait })
+	f.worker("w1", succeed, func(c *WorkerConfig) { c.Slots = 32 })
 	sent := make(chan error, 1)
 	go func() { sent <- f.client.SubmitMany(f.ctx, each(f.ctx, "ten", n), func(int, int) {}) }()
 	got := 0

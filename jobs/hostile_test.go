@@ -130,7 +130,7 @@ func TestUnreadableRecord(t *testing.T) {
 		if _, err := f.client.status.Put(f.ctx, key, []byte(bad)); err != nil {
 			t.Fatal(err)
 		}
-		w := f.worker("w1", succeed, func(c *WorkerConfig) { c.Slots = 1 })
+		w := f.worker("w1", succeed, func(c *WorkerConfig) { impatient(c); c.Slots = 1 })
 		f.submit(newJob("odd"))
 		f.eventually("the worker says so", func() bool { return strings.Contains(w.logs.String(), "record cannot be read") })
 		f.submit(newJob("next"))

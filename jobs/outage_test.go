@@ -28,7 +28,7 @@ func TestNATSRestartsWhileJobsRun(t *testing.T) {
 		case <-ctx.Done():
 			return nil, context.Cause(ctx)
 		}
-	}, func(c *WorkerConfig) { c.Slots = 2; c.Topology.ackWait = 30 * time.Second })
+	}, func(c *WorkerConfig) { c.Slots = 2 })
 	f.submit(newJob("a"), newJob("b"), newJob("c"))
 	recv(t, "a", started)
 	recv(t, "b", started)

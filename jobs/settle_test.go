@@ -155,7 +155,7 @@ func TestDeadLetterComesFirst(t *testing.T) {
 	w := f.idleWorker("w1", func(_ context.Context, a *Attempt) (*Result, error) {
 		r.add(a.Job.ID)
 		return nil, Permanent(errBroken)
-	}, nil, nil)
+	}, nil, func(c *WorkerConfig) { impatient(c); c.MaxAttempts = 100 })
 	if err := f.js.DeleteStream(f.ctx, StreamDead); err != nil { // NewWorker made it again
 		t.Fatal(err)
 	}
@@ -168,7 +168,7 @@ func TestDeadLetterComesFirst(t *testing.T) {
 	if ids, _ := f.client.QueuedIDs(f.ctx); len(ids) != 1 {
 		t.Error("the message is gone")
 	}
-	if err := (Topology{ackWait: testAckWait}).Ensure(f.ctx, f.js); err != nil {
+	if err := (Topology{}).Ensure(f.ctx, f.js); err != nil {
 		t.Fatal(err)
 	}
 	if rec := f.result("doomed"); rec.Result.Outcome != Failed {
