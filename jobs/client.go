@@ -319,6 +319,8 @@ func (e *batchRefused) Error() string { return "atomic batch refused: " + e.reas
 func (c *Client) publishAtomic(ctx context.Context, msgs []*nats.Msg) error {
 	ctx, cancel := context.WithTimeout(ctx, 3*requestTimeout)
 	defer cancel()
+	ctx, release := c.untilCut(ctx)
+	defer release()
 	id := NewID()
 	for i, m := range msgs {
 		m.Header.Set(headerBatchID, id)
@@ -335,6 +337,9 @@ func (c *Client) publishAtomic(ctx context.Context, msgs []*nats.Msg) error {
 		}
 		reply, err := c.nc.RequestMsgWithContext(ctx, m)
 		if err != nil {
+			if cause := context.Cause(ctx); cause != nil {
+				err = cause
+			}
 			return fmt.Errorf("submit: %w", hintPublish(err))
 		}
 		if err := batchReply(reply.Data, last); err != nil {
@@ -342,6 +347,24 @@ func (c *Client) publishAtomic(ctx context.Context, msgs []*nats.Msg) error {
 		}
 	}
 	return nil
+}
+
+// untilCut gives a context that ends, with the cause nats.ErrDisconnected, when
+// the connection is lost: an answer that was on its way will not come any more.
+func (c *Client) untilCut(ctx context.Context) (context.Context, func()) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	status := c.nc.StatusChanged(nats.RECONNECTING, nats.CLOSED)
+	go func() {
+		select {
+		case <-status:
+			cancel(nats.ErrDisconnected)
+		case <-ctx.Done():
+		}
+	}()
+	return ctx, func() {
+		cancel(nil)
+		c.nc.RemoveStatusListener(status)
+	}
 }
 
 func batchReply(data []byte, last bool) error {
