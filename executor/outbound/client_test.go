@@ -388,13 +388,13 @@ func TestRequestIsWhatTheGuestMade(t *testing.T) {
 
 func TestProxiesOfTheEnvironmentAreIgnored(t *testing.T) {
 	proxy := serve(t, func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "proxy") })
-	s := serve(t, func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "direct") })
+	s := serve(t, func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "direct "+r.RequestURI) })
 	for _, name := range []string{"HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "ALL_PROXY"} {
 		t.Setenv(name, proxy.URL)
 	}
 	dns := startDNS(t, map[string][][]string{"a.example.": {{"127.0.0.1"}}}) // net/http never proxies loopback literals
 	c := newClient(t, Config{Policy: lists{allow: []string{"*"}}.policy(t, operatorLifts), Resolver: dns.resolver()})
-	if body, _, err := readAll(t, c, "http://a.example"+s.URL[strings.LastIndexByte(s.URL, ':'):]); body != "direct" {
+	if body, _, err := readAll(t, c, "http://a.example"+s.URL[strings.LastIndexByte(s.URL, ':'):]); body != "direct /" {
 		t.Errorf("got %q, %v", body, err)
 	}
 	if proxy.conns.Load() != 0 {

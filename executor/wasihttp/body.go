@@ -92,15 +92,16 @@ func (b *outgoingBody) Read(p []byte) (int, error) {
 func (b *outgoingBody) Close() error {
 	b.h.mu.Lock()
 	defer b.h.mu.Unlock()
-	if b.sent && !b.gone {
-		delete(b.h.waiting, b.changed)
-		b.h.wg.Done()
-	}
+	first := !b.gone
 	b.gone = true
 	b.h.buffered -= len(b.buf)
 	b.buf = nil
 	b.changed.Broadcast()
 	b.h.signal()
+	if b.sent && first {
+		delete(b.h.waiting, b.changed)
+		b.h.wg.Done() // last, as Host.Close may return from here on
+	}
 	return nil
 }
 

@@ -121,8 +121,12 @@ func TestGoGuest(t *testing.T) {
 	})
 	mux.HandleFunc("/hang", func(w http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
 	mux.HandleFunc("/early", func(w http.ResponseWriter, r *http.Request) {
+		c := http.NewResponseController(w)
+		c.EnableFullDuplex()
 		w.WriteHeader(http.StatusForbidden)
 		io.WriteString(w, "no")
+		c.Flush()
+		io.Copy(io.Discard, r.Body)
 	})
 	s := serve(t, mux.ServeHTTP)
 	tests := []struct {
