@@ -50,7 +50,7 @@ func TestMessagesThatAreNoJobs(t *testing.T) {
 	f.submit(newJob("after"))
 	f.result("after")
 	w.stop() // so that the rescan is not waited for
-	w = f.worker("w2", r.handler, nil)
+	f.worker("w2", r.handler, nil)
 	f.quiet()
 
 	found := map[string]*DeadLetter{}
