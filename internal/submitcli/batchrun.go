@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"iter"
 	"math/rand/v2"
+	"net"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -189,9 +190,13 @@ func (b *batchRun) submit(ctx context.Context) error {
 	}
 }
 
-// outage tells whether an error may pass by itself.
+// outage tells whether an error may pass by itself. Writing to a connection
+// that is just being lost gives the network's own error.
 func outage(err error) bool {
-	for _, e := range []error{nats.ErrTimeout, nats.ErrDisconnected, nats.ErrReconnectBufExceeded, nats.ErrNoResponders, nats.ErrConnectionReconnecting,
+	if _, ok := errors.AsType[*net.OpError](err); ok {
+		return true
+	}
+	for _, e := range []error{nats.ErrTimeout, nats.ErrDisconnected, nats.ErrReconnectBufExceeded, nats.ErrNoResponders, nats.ErrConnectionReconnecting, nats.ErrStaleConnection,
 		jetstream.ErrNoStreamResponse, context.DeadlineExceeded, jobs.ErrNoFleet} {
 		if errors.Is(err, e) {
 			return true
