@@ -156,12 +156,6 @@ func (c *call) put8(at uint32, v byte) {
 	}
 }
 
-func (c *call) put16(at uint32, v uint16) {
-	if !c.mod.Memory().WriteUint16Le(at, v) {
-		c.trap("address %d is outside the guest's memory", at)
-	}
-}
-
 func (c *call) put32(at, v uint32) {
 	if !c.mod.Memory().WriteUint32Le(at, v) {
 		c.trap("address %d is outside the guest's memory", at)
