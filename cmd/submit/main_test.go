@@ -318,7 +318,7 @@ func TestBatchSurvivesItsClient(t *testing.T) {
 	dir := t.TempDir()
 	file, results := filepath.Join(dir, "jobs.jsonl"), filepath.Join(dir, "results.jsonl")
 	var lines strings.Builder
-	const n = 3000
+	const n = 2000
 	for i := range n {
 		fmt.Fprintf(&lines, "{\"tool\":\"noop\",\"args\":[\"%d\"]}\n", i)
 	}
@@ -342,7 +342,7 @@ func TestBatchSurvivesItsClient(t *testing.T) {
 	}
 	_ = first.Wait()
 	got := submit(t, "", "batch", file, "--batch-id", "killed", "--results", results)
-	if got.code != 0 || !strings.Contains(got.out, "succeeded  3000") {
+	if got.code != 0 || !strings.Contains(got.out, "succeeded  2000") {
 		t.Errorf("%+v", got)
 	}
 	data, err := os.ReadFile(results)

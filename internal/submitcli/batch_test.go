@@ -49,13 +49,13 @@ func TestBatchRunsEveryLineAndKeepsResults(t *testing.T) {
 	u := newUser(t)
 	tool := u.tool(echo)
 	var lines []string
-	const n = 2500 // more than two chunks
+	const n = 1300 // more than one chunk
 	for i := range n {
 		lines = append(lines, fmt.Sprintf(`{"tool":"TOOL","args":["%d"]}`, i+1))
 	}
 	path, results := batchFile(t, tool, lines...), filepath.Join(t.TempDir(), "r.jsonl")
 	got := u.submit("batch", path, "--results", results)
-	if got.code != 0 || got.err != "" || !strings.Contains(got.out, "2500 jobs in") || !strings.Contains(got.out, "succeeded  2500") {
+	if got.code != 0 || got.err != "" || !strings.Contains(got.out, "1300 jobs in") || !strings.Contains(got.out, "succeeded  1300") {
 		t.Fatalf("%+v", got)
 	}
 	all := resultLines(t, results)

@@ -45,7 +45,7 @@ func TestBatchOutlivesItsConnection(t *testing.T) {
 	t.Parallel()
 	u := newUser(t)
 	proxy, path := throughProxy(t)
-	const n = 6000
+	const n = 2400
 	started := make(chan struct{}, n)
 	tool := u.tool(func(context.Context, *jobs.Attempt) (*jobs.Result, error) {
 		started <- struct{}{}
@@ -56,7 +56,7 @@ func TestBatchOutlivesItsConnection(t *testing.T) {
 		lines = append(lines, fmt.Sprintf(`{"tool":"TOOL","args":["%d"]}`, i))
 	}
 	go func() {
-		for _, at := range []int{1, 1500, 1500, 1500} {
+		for _, at := range []int{1, 600, 600, 600} {
 			for range at {
 				<-started
 			}
@@ -106,7 +106,7 @@ func TestTwoClientsWithOneBatch(t *testing.T) {
 	u := newUser(t)
 	tool := u.tool(echo)
 	var lines []string
-	for i := range 1500 {
+	for i := range 500 {
 		lines = append(lines, fmt.Sprintf(`{"tool":"TOOL","args":["%d"]}`, i))
 	}
 	path, dir := batchFile(t, tool, lines...), t.TempDir()
