@@ -35,22 +35,9 @@ func (c *Client) Cancel(ctx context.Context, id string) (CancelState, error) {
 var errMoved = errors.New("the record changed meanwhile")
 
 func (c *Client) tryCancel(ctx context.Context, id string) (CancelState, error) {
-	rec, rev := (*Record)(nil), uint64(0)
-	entry, err := c.status.Get(ctx, recordKey(c.tenant, id))
-	switch {
-	case err == nil:
-		if rec, err = decodeRecord(entry.Value()); err != nil {
-			return "", err
-		}
-		rev = entry.Revision()
-	case !errors.Is(err, jetstream.ErrKeyNotFound):
-		return "", fmt.Errorf("cancel job %s: %w", id, err)
-	default:
-		j, err := c.queued(ctx, id)
-		if err != nil {
-			return "", err
-		}
-		rec = newRecord(j)
+	rec, rev, err := c.find(ctx, id)
+	if err != nil {
+		return "", err
 	}
 	switch rec.State {
 	case Done:

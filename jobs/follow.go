@@ -20,18 +20,41 @@ func (c *Client) Get(ctx context.Context, id string) (*Record, error) {
 	if !ValidID(id) {
 		return nil, fmt.Errorf("job id %q is not 1 to 64 letters, digits, - or _", id)
 	}
+	rec, _, err := c.find(ctx, id)
+	return rec, err
+}
+
+// find gives a job's record and its revision, 0 for a record made from a
+// message in the queue. Between a look at the records and one at the queue a
+// short job can run and be acknowledged: then its record is there by now.
+func (c *Client) find(ctx context.Context, id string) (*Record, uint64, error) {
+	rec, rev, err := c.record(ctx, id)
+	if rec != nil || err != nil {
+		return rec, rev, err
+	}
+	j, gone := c.queued(ctx, id)
+	if gone == nil {
+		return newRecord(j), 0, nil
+	}
+	if _, missing := errors.AsType[*NotFoundError](gone); missing {
+		if rec, rev, err = c.record(ctx, id); rec != nil || err != nil {
+			return rec, rev, err
+		}
+	}
+	return nil, 0, gone
+}
+
+// record reads a job's record; nil when there is none.
+func (c *Client) record(ctx context.Context, id string) (*Record, uint64, error) {
 	entry, err := c.status.Get(ctx, recordKey(c.tenant, id))
-	if err == nil {
-		return decodeRecord(entry.Value())
+	switch {
+	case errors.Is(err, jetstream.ErrKeyNotFound):
+		return nil, 0, nil
+	case err != nil:
+		return nil, 0, fmt.Errorf("read the record of job %s: %w", id, err)
 	}
-	if !errors.Is(err, jetstream.ErrKeyNotFound) {
-		return nil, fmt.Errorf("read the record of job %s: %w", id, err)
-	}
-	j, err := c.queued(ctx, id)
-	if err != nil {
-		return nil, err
-	}
-	return newRecord(j), nil
+	rec, err := decodeRecord(entry.Value())
+	return rec, entry.Revision(), err
 }
 
 // queued reads the message of a job that is still in the queue.
