@@ -83,7 +83,7 @@ cat <<'NEXT'
   bin/worker dev --data boxfleet-data &             # a fleet of your own; stop it with: kill %1
   bin/submit tool push --all toolbox/tools --wasm-dir toolbox/dist
   echo '{"name":"box"}' | bin/submit run jq --stdin - -- .name
-  bin/submit run sh --timeout 5 --max-memory 64MiB -- -c 'echo sandboxed; ls /'
+  bin/submit run sh --timeout 5 --max-memory 64MiB -- -c 'echo sandboxed: $((6 * 7))'
   bin/submit list
   bin/loadtest burst --jobs 10000
 NEXT
