@@ -33,6 +33,7 @@ type Attempt struct {
 	encoded []byte        // the record as it was last written
 	stop    context.CancelCauseFunc
 	settled atomic.Bool // the message is acknowledged or given back
+	left    leftovers   // only the goroutine of handle touches it
 
 	mu     sync.Mutex
 	phases map[string]float64
@@ -171,6 +172,7 @@ func (w *Worker) handle(work context.Context, m *nats.Msg, s *slot) {
 		w.later(ctx, a, w.cfg.Topology.ackWait)
 		return
 	}
+	defer w.tidy(ctx, a) // when the job is nobody's here any more
 	defer w.leave(a)
 	w.spanFrom(ctx, PhaseQueueWait, j.SubmittedAt, received)
 	a.endPhase(ctx, PhaseQueueWait, max(0, received.Sub(j.SubmittedAt)))

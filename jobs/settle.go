@@ -176,6 +176,7 @@ func (w *Worker) commitOutputs(ctx context.Context, a *Attempt, res *Result) (st
 	case now.CancelRequested:
 		return canceledResult(res), nil
 	}
+	a.left.offered = true
 	return w.commits.Commit(ctx, a, res)
 }
 
@@ -216,6 +217,7 @@ func (w *Worker) complete(ctx context.Context, a *Attempt, res *Result) {
 func (w *Worker) ended(ctx context.Context, a *Attempt) {
 	w.announce(a.rec, a.encoded)
 	w.ack(ctx, a)
+	a.left.ended = a.rec.Result
 	w.done.Add(1)
 	w.metrics.finished(ctx, a, a.rec.Result)
 }
@@ -256,6 +258,7 @@ func (w *Worker) dropped(ctx context.Context, a *Attempt, why error) {
 	if errors.Is(why, ErrFenced) {
 		w.log.WarnContext(ctx, "the job is no longer this worker's, dropping the attempt", "job", a.Job.ID, "attempt", a.Number, "reason", why)
 		w.metrics.fenced(ctx)
+		a.left.lost = true
 		return
 	}
 	w.log.ErrorContext(ctx, "cannot write a job's record; the job comes back by itself", "job", a.Job.ID, "attempt", a.Number, "error", why)
