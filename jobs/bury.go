@@ -22,7 +22,7 @@ func decodeMessage(m *nats.Msg) (*Job, uint64, error) {
 	if err != nil {
 		return nil, 0, err
 	}
-	if want := jobSubject(j.Tenant, j.Priority, j.ID); m.Subject != want {
+	if want := j.subject(j.queueLane()); m.Subject != want {
 		return nil, 0, fmt.Errorf("decode job: it came on subject %q but says it is %q", m.Subject, want)
 	}
 	return j, md.Sequence.Stream, nil

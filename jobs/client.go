@@ -140,7 +140,7 @@ func (c *Client) message(ctx context.Context, j *Job) (*nats.Msg, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := &nats.Msg{Subject: jobSubject(j.Tenant, j.Priority, j.ID), Data: data, Header: nats.Header{}}
+	m := j.routed(j.firstLane(time.Now()), data)
 	m.Header.Set(jetstream.MsgIDHeader, j.Tenant+"."+j.ID)
 	injectTrace(ctx, m.Header)
 	return m, nil

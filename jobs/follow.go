@@ -32,9 +32,11 @@ func (c *Client) find(ctx context.Context, id string) (*Record, uint64, error) {
 	if rec != nil || err != nil {
 		return rec, rev, err
 	}
-	j, gone := c.queued(ctx, id)
+	j, l, gone := c.queued(ctx, id)
 	if gone == nil {
-		return newRecord(j), 0, nil
+		rec = newRecord(j)
+		rec.State = l.state()
+		return rec, 0, nil
 	}
 	if _, missing := errors.AsType[*NotFoundError](gone); missing {
 		if rec, rev, err = c.record(ctx, id); rec != nil || err != nil {
@@ -57,20 +59,23 @@ func (c *Client) record(ctx context.Context, id string) (*Record, uint64, error)
 	return rec, entry.Revision(), err
 }
 
-// queued reads the message of a job that is still in the queue.
-func (c *Client) queued(ctx context.Context, id string) (*Job, error) {
+// queued reads the message of a job that is still in the queue, and the lane
+// it is in.
+func (c *Client) queued(ctx context.Context, id string) (*Job, lane, error) {
 	stream, err := c.js.Stream(ctx, StreamJobs)
 	if err != nil {
-		return nil, fmt.Errorf("open the queue: %w", hintPublish(err))
+		return nil, "", fmt.Errorf("open the queue: %w", hintPublish(err))
 	}
 	m, err := stream.GetLastMsgForSubject(ctx, "jobs."+c.tenant+".*."+id)
 	switch {
 	case errors.Is(err, jetstream.ErrMsgNotFound):
-		return nil, &NotFoundError{Kind: "job", Name: id, Hint: "list jobs with: submit list"}
+		return nil, "", &NotFoundError{Kind: "job", Name: id, Hint: "list jobs with: submit list"}
 	case err != nil:
-		return nil, fmt.Errorf("look for job %s in the queue: %w", id, err)
+		return nil, "", fmt.Errorf("look for job %s in the queue: %w", id, err)
 	}
-	return Decode(m.Data)
+	_, l, _, _ := splitSubject(m.Subject)
+	j, err := Decode(m.Data)
+	return j, l, err
 }
 
 // Waiter follows jobs to their end. Workers announce finished records on core

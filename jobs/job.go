@@ -100,6 +100,11 @@ func (s *Stdin) Object() (ObjectRef, error) {
 type Retry struct {
 	// MaxAttempts counts the first try; 0 means the worker's default.
 	MaxAttempts int `json:"max_attempts,omitempty" jsonschema:"description=tries in all; 0 means the worker's default"`
+	// OnExitCodes are exit codes of the guest that count as failed attempts
+	// instead of results; none by default.
+	OnExitCodes []int `json:"retry_on_exit_codes,omitempty" jsonschema:"description=exit codes that are tried again instead of being results"`
+	// NotAfter is when no further attempt starts any more.
+	NotAfter time.Time `json:"not_after,omitzero" jsonschema:"description=no further attempt starts after this time"`
 }
 
 // Job is one run of one tool with one RunOption, as it travels.
@@ -117,6 +122,50 @@ type Job struct {
 	Labels      map[string]string `json:"labels,omitempty" jsonschema:"description=free key and value pairs to filter by"`
 	Retry       Retry             `json:"retry,omitzero"`
 	SubmittedAt time.Time         `json:"submitted_at" jsonschema:"description=clock of the submitter"`
+	// RunAt is when the job may start at the earliest; it is kept aside by the
+	// server until then.
+	RunAt time.Time `json:"run_at,omitzero" jsonschema:"description=when it may start at the earliest"`
+	// ExpiresAt ends a job that has not started by then as Canceled.
+	ExpiresAt time.Time `json:"expires_at,omitzero" jsonschema:"description=a job that has not started by then ends canceled"`
+	// After holds the job until others have ended.
+	After *After `json:"after,omitempty"`
+	// Concurrency and Rate bound how many jobs of a key run at once and start
+	// in a time, in the whole fleet.
+	Concurrency *Concurrency `json:"concurrency,omitempty"`
+	Rate        *Rate        `json:"rate,omitempty"`
+	// IdempotencyKey makes submissions of the same key one job.
+	IdempotencyKey string `json:"idempotency_key,omitempty" jsonschema:"description=submissions with the same key give the first one's job"`
+	// IdempotencyWindow is how long the key is remembered; 0 means for ever.
+	IdempotencyWindow limits.Duration `json:"idempotency_window,omitzero" jsonschema:"description=how long the key is remembered; for ever when absent"`
+	// ReuseResult asks for the result of an equal deterministic job, if one
+	// is known.
+	ReuseResult bool `json:"reuse_result,omitempty" jsonschema:"description=answer from the result cache if an equal deterministic job has succeeded"`
+	// ReplayOf is the id of the dead job this one replays.
+	ReplayOf string `json:"replay_of,omitempty" jsonschema:"description=id of the dead job this one replays"`
+}
+
+// After names what must have ended before a job starts: jobs, or batches.
+type After struct {
+	Jobs    []string `json:"jobs,omitempty" jsonschema:"description=ids of jobs"`
+	Batches []string `json:"batches,omitempty" jsonschema:"description=ids of batches"`
+	// When is succeeded (the default: another outcome cancels this job) or
+	// ended.
+	When string `json:"when,omitempty" jsonschema:"enum=succeeded,enum=ended,description=succeeded (default) or ended"`
+}
+
+// Concurrency is a key and how many jobs with it may run at once in the
+// tenant.
+type Concurrency struct {
+	Key   string `json:"key" jsonschema:"description=1 to 256 bytes; jobs with an equal key share the limit"`
+	Limit int    `json:"limit" jsonschema:"description=jobs at once"`
+}
+
+// Rate is how many jobs of a key may start in a time.
+type Rate struct {
+	// Key defaults to the concurrency's key.
+	Key   string          `json:"key,omitempty" jsonschema:"description=1 to 256 bytes; defaults to the concurrency key"`
+	Limit int             `json:"limit" jsonschema:"description=starts per time"`
+	Per   limits.Duration `json:"per" jsonschema:"description=the time; such as 1s or 1m"`
 }
 
 // NewID gives a fresh job or batch id.
@@ -180,6 +229,12 @@ func (j *Job) Validate() error {
 	if j.Retry.MaxAttempts < 0 {
 		bad("retry.max_attempts", "%d is negative", j.Retry.MaxAttempts)
 	}
+	for _, code := range j.Retry.OnExitCodes {
+		if code < 1 || code > 255 {
+			bad("retry.retry_on_exit_codes", "%d is no exit code of a failure; write 1 to 255", code)
+		}
+	}
+	errs = append(errs, j.validateWaiting()...)
 	if s := j.Stdin; s != nil && s.Source != "" {
 		if s.Inline != "" {
 			bad("stdin", "has both inline text and a source; give one")

@@ -12,10 +12,12 @@ type State string
 // The states. Queued jobs usually have no record: the message itself is the
 // proof. See the package documentation for the diagram.
 const (
-	Queued   State = "queued"
-	Running  State = "running"
-	Retrying State = "retrying" // waiting for its next attempt
-	Done     State = "done"
+	Scheduled State = "scheduled" // waiting for its time
+	Held      State = "held"      // waiting for other jobs
+	Queued    State = "queued"
+	Running   State = "running"
+	Retrying  State = "retrying" // waiting for its next attempt
+	Done      State = "done"
 )
 
 // Try is one attempt that did not end the job.

@@ -22,6 +22,10 @@ const (
 	BucketStatus     = "status"
 	BucketWorkers    = "workers"
 	BucketTools      = "tools"
+	BucketBatches    = "batches"
+	BucketUnique     = "unique"
+	BucketTenants    = "tenants"
+	BucketLeases     = "leases"
 )
 
 // AckWait is how long the server waits for a sign of life before it gives a
@@ -48,6 +52,9 @@ type Topology struct {
 
 	ackWait time.Duration // AckWait, unless a test shortens it
 }
+
+// LeaseTTL is how long a lease outlives its holder's last sign of life.
+const LeaseTTL = 15 * time.Second
 
 const defaultConcurrency = 10_000
 
@@ -164,8 +171,11 @@ func hintJetStream(err error) error {
 
 func (t Topology) streams() []jetstream.StreamConfig {
 	return []jetstream.StreamConfig{{
-		Name:     StreamJobs,
-		Subjects: []string{"jobs.*.*.*", "sched.*"},
+		Name: StreamJobs,
+		// submit.<tenant>.<kind>.<id> are array jobs and recurring ones, from
+		// which workers make jobs; members.<tenant>.<batch>.<chunk> list what
+		// a batch consists of and are nobody's to pull.
+		Subjects: []string{"jobs.*.*.*", "submit.*.*.*", "members.*.*.*"},
 		// No size or count limit, on purpose: a limit would drop queued jobs.
 		Retention: jetstream.WorkQueuePolicy, Discard: jetstream.DiscardOld, Storage: jetstream.FileStorage,
 		Replicas: t.Replicas, Duplicates: 2 * time.Minute,
@@ -195,12 +205,17 @@ func (t Topology) buckets() []jetstream.KeyValueConfig {
 		{Bucket: BucketStatus, Description: "one record a job", History: 1, TTL: t.ResultTTL, Replicas: t.Replicas, Storage: jetstream.FileStorage},
 		{Bucket: BucketWorkers, Description: "workers alive", History: 1, TTL: 30 * time.Second, Replicas: t.Replicas, Storage: jetstream.MemoryStorage},
 		{Bucket: BucketTools, Description: "tool manifests", History: 1, Replicas: t.Replicas, Storage: jetstream.FileStorage},
+		{Bucket: BucketBatches, Description: "one record a batch", History: 1, TTL: t.ResultTTL, Replicas: t.Replicas, Storage: jetstream.FileStorage},
+		{Bucket: BucketUnique, Description: "idempotency keys", History: 1, LimitMarkerTTL: time.Minute, Replicas: t.Replicas, Storage: jetstream.FileStorage},
+		{Bucket: BucketTenants, Description: "operators' settings of tenants", History: 1, Replicas: t.Replicas, Storage: jetstream.FileStorage},
+		{Bucket: BucketLeases, Description: "who does what only one may do", History: 1, TTL: LeaseTTL, Replicas: t.Replicas, Storage: jetstream.MemoryStorage},
 	}
 }
 
-// Subjects of a job. Tenant and id are single tokens (ValidID).
-func jobSubject(tenant string, p Priority, id string) string {
-	return "jobs." + tenant + "." + string(p) + "." + id
+// Subjects of a job. Tenant and id are single tokens (ValidID); l is a
+// Priority or another lane.
+func jobSubject[L ~string](tenant string, l L, id string) string {
+	return "jobs." + tenant + "." + string(l) + "." + id
 }
 
 // doneSubject is where a worker announces a finished record; batch "" is "_".
@@ -216,7 +231,7 @@ func cancelSubject(tenant, id string) string       { return "ctl.cancel." + tena
 func logSubject(tenant, id string) string          { return "events." + tenant + "." + id + ".log" }
 func deadSubject(tenant, tool, id string) string   { return "dlq." + tenant + "." + tool + "." + id }
 
-func consumerName(tenant string, p Priority) string { return "q-" + tenant + "-" + string(p) }
+func consumerName[L ~string](tenant string, l L) string { return "q-" + tenant + "-" + string(l) }
 
 // consumerConfig is the durable consumer of one tenant and priority.
 func (t Topology) consumerConfig(tenant string, p Priority) jetstream.ConsumerConfig {

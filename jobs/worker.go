@@ -51,6 +51,9 @@ type WorkerConfig struct {
 	// Probe tells whether what every job needs is well again (default: yes).
 	Probe    func(ctx context.Context) error
 	Topology Topology
+	// Chores are done by one worker of the fleet at a time, beside the queue's
+	// own.
+	Chores []Chore
 	// Version of the program, shown in the presence bucket.
 	Version string
 	Log     *slog.Logger
@@ -60,6 +63,7 @@ type WorkerConfig struct {
 	sickDelay      time.Duration // the longest wait of a job that met a sick worker
 	probeEvery     time.Duration
 	lastWords      time.Duration // for settling after the grace
+	leaseEvery     time.Duration // between signs of life of a lease
 }
 
 // WithDefaults fills what is zero.
@@ -91,6 +95,9 @@ func (c WorkerConfig) WithDefaults() WorkerConfig {
 	}
 	if c.probeEvery == 0 {
 		c.probeEvery = time.Second
+	}
+	if c.leaseEvery == 0 {
+		c.leaseEvery = LeaseTTL / 5
 	}
 	if c.lastWords == 0 {
 		c.lastWords = 15 * time.Second
@@ -129,6 +136,7 @@ type Worker struct {
 	js      jetstream.JetStream
 	status  jetstream.KeyValue
 	present jetstream.KeyValue
+	leases  jetstream.KeyValue
 	handler Handler
 	commits Committer
 	tracer  trace.Tracer
@@ -147,6 +155,8 @@ type Worker struct {
 	sick   atomic.Pointer[string] // why fetching is paused; nil when well
 	done   atomic.Int64
 	parked atomic.Int64 // jobs that laid their slot down
+
+	coordinating atomic.Bool
 }
 
 // NewWorker ensures the streams and prepares a worker; Run starts it.
@@ -172,6 +182,9 @@ func NewWorker(ctx context.Context, nc *nats.Conn, js jetstream.JetStream, h Han
 		return nil, err
 	}
 	if w.present, err = bindBucket(ctx, js, BucketWorkers); err != nil {
+		return nil, err
+	}
+	if w.leases, err = bindBucket(ctx, js, BucketLeases); err != nil {
 		return nil, err
 	}
 	if err := cfg.Topology.ensureAllConsumers(ctx, js); err != nil {
@@ -230,7 +243,11 @@ func (w *Worker) Run(ctx context.Context, ready func()) error {
 	background.Go(func() { w.watchRecords(beats) })
 	background.Go(func() { w.presence(beats) })
 
+	chores, stopChores := context.WithCancel(context.WithoutCancel(ctx))
+	background.Go(func() { w.coordinate(chores) })
+
 	err = w.dispatch(ctx, work, ready)
+	stopChores() // another worker goes on with them while this one drains
 
 	w.log.Info("draining", "running", w.Active(), "grace", w.cfg.Grace)
 	idle := make(chan struct{})
