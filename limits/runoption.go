@@ -94,6 +94,9 @@ type RunOption struct {
 	MaxOutboundRequests uint64 `json:"max_outbound_requests,omitempty" jsonschema:"description=outgoing HTTP requests"`
 	// Deterministic fixes clocks and the random seed.
 	Deterministic bool `json:"deterministic,omitempty" jsonschema:"description=fixed clocks and random seed"`
+	// AllowDangerous is the submitter's consent to a tool of level dangerous.
+	// It grants nothing by itself: the operator must permit such tools too.
+	AllowDangerous bool `json:"allow_dangerous,omitempty" jsonschema:"description=consent to run a tool of permission level dangerous"`
 }
 
 // FieldError says which field of a job was wrong, and how.
