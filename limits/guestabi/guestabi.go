@@ -9,7 +9,6 @@ package guestabi
 import (
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 
 	"boxfleet/limits/metering"
@@ -89,28 +88,17 @@ func Check(imp metering.Import) *ImportError {
 }
 
 func checkInterface(imp metering.Import, refuse func(string, ...any) *ImportError) *ImportError {
-	name, version, ok := strings.Cut(imp.Module, "@")
-	if !ok {
+	name, version := SplitVersion(imp.Module)
+	if version == "" {
 		return refuse("an interface needs a version, such as %s@0.2.0", imp.Module)
 	}
 	if !interfaces[name] {
 		return refuse("no host gives this interface; given are %s", strings.Join(Interfaces(), ", "))
 	}
-	if !compatible(version) {
-		return refuse("version %s is not one of 0.2", version)
+	if !Compatible(version) {
+		return refuse("%s", VersionReason(version))
 	}
 	return nil
-}
-
-// compatible tells whether a version is 0.2 with any patch number. Patch
-// versions of WASI 0.2 only add, so one host serves all.
-func compatible(version string) bool {
-	patch, ok := strings.CutPrefix(version, "0.2.")
-	if !ok {
-		return false
-	}
-	n, err := strconv.ParseUint(patch, 10, 16)
-	return err == nil && strconv.FormatUint(n, 10) == patch
 }
 
 // Interfaces lists the WASI 0.2 interfaces that are given, sorted.
