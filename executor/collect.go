@@ -45,16 +45,6 @@ func (r *run) collect(ctx context.Context) error {
 	return err
 }
 
-// prefix is where this run's objects go, below its attempt's. An attempt that
-// the fleet's sickness ended is not counted, so its number comes again, perhaps
-// on another worker: what two such runs upload must not mix.
-func (r *run) prefix() string {
-	if r.objects == "" {
-		r.objects = r.a.OutputPrefix() + jobs.NewID() + "/"
-	}
-	return r.objects
-}
-
 // uploadStreams stores long standard output and error as objects and leaves
 // their beginnings in the result.
 func (r *run) uploadStreams(ctx context.Context) error {
@@ -66,7 +56,7 @@ func (r *run) uploadStreams(ctx context.Context) error {
 		if len(*s.data) <= jobs.InlineOutput {
 			continue
 		}
-		key := r.prefix() + "stdio/" + s.name
+		key := r.a.RunPrefix() + "stdio/" + s.name
 		if err := r.e.store.Put(ctx, "", key, *s.data); err != nil {
 			return fmt.Errorf("store %s: %w", s.name, err)
 		}
@@ -77,7 +67,7 @@ func (r *run) uploadStreams(ctx context.Context) error {
 }
 
 func (r *run) uploadFiles(ctx context.Context) error {
-	prefix := r.prefix() + "files/"
+	prefix := r.a.RunPrefix() + "files/"
 	left := artifacts.Limits{Bytes: r.e.cfg.MaxOutputBytes, Files: r.e.cfg.MaxOutputFiles}
 	for _, m := range r.space.mounts {
 		if m.Mode != limits.ReadWrite {
@@ -143,7 +133,7 @@ func (e *Executor) Commit(ctx context.Context, a *jobs.Attempt, res *jobs.Result
 		if err := json.Unmarshal(stands.Result, &other); err != nil {
 			return nil, jobs.Permanent(fmt.Errorf("read the manifest of attempt %d: %w", stands.Attempt, err))
 		}
-		e.discard(ctx, a, res)
+		e.discardResult(ctx, a, res)
 		res = &other
 	}
 	return res, e.publish(ctx, a.Job, res)
@@ -188,18 +178,4 @@ func (e *Executor) inDeeperMount(job *jobs.Job, m limits.Mount, file string) boo
 		}
 	}
 	return false
-}
-
-// discard removes the objects of a run that lost.
-func (e *Executor) discard(ctx context.Context, a *jobs.Attempt, lost *jobs.Result) {
-	key, ok := strings.CutPrefix(lost.OutputPrefix, "s3://"+e.store.Bucket()+"/")
-	prefix, isRun := strings.CutSuffix(key, "files/")
-	if !ok || !isRun || !strings.HasPrefix(prefix, a.OutputPrefix()) {
-		return
-	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupTimeout)
-	defer cancel()
-	if _, err := e.store.DeletePrefix(ctx, "", prefix); err != nil {
-		e.cfg.Log.Warn("cannot remove the outputs of a run that lost; they are orphans", "job", a.Job.ID, "attempt", a.Number, "error", err)
-	}
 }

@@ -34,7 +34,6 @@ type run struct {
 	stdout  capture
 	stderr  capture
 	res     *jobs.Result
-	objects string // key prefix of what it uploads
 	cleanup []func()
 }
 
