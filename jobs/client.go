@@ -35,8 +35,9 @@ type Client struct {
 	status jetstream.KeyValue
 	tools  jetstream.KeyValue
 
-	mu    sync.Mutex
-	ready map[Priority]bool // consumers known to exist
+	mu     sync.Mutex
+	unique jetstream.KeyValue // bound at its first use
+	ready  map[Priority]bool  // consumers known to exist
 }
 
 // NewClient binds to the streams and buckets of a fleet; ErrNoFleet when they
@@ -76,13 +77,26 @@ func (c *Client) Tenant() string { return c.tenant }
 // Receipt says what became of a submission.
 type Receipt struct {
 	ID string
-	// Duplicate: the id was submitted before; the first job stands.
+	// Duplicate: the id, or its idempotency key, was submitted before; the
+	// first job stands, and ID is its id.
 	Duplicate bool
+	// State of a job that was known by its idempotency key.
+	State State
+	// Expired: the first job with this idempotency key has ended so long ago
+	// that its result is no longer kept.
+	Expired bool
 }
 
 // Submit validates one job and hands it to JetStream. When it returns without
 // an error the job is stored and will end in exactly one result.
 func (c *Client) Submit(ctx context.Context, j *Job) (Receipt, error) {
+	if j.IdempotencyKey != "" {
+		return c.submitUnique(ctx, j)
+	}
+	return c.submit(ctx, j)
+}
+
+func (c *Client) submit(ctx context.Context, j *Job) (Receipt, error) {
 	c.complete(j)
 	m, err := c.message(ctx, j)
 	if err != nil {
@@ -227,19 +241,29 @@ type JobWithContext struct {
 func (c *Client) SubmitMany(ctx context.Context, jobs iter.Seq2[JobWithContext, error], stored func(n, duplicates int)) error {
 	chunk := make([]*nats.Msg, 0, maxAtomicBatch)
 	seen := map[Priority]bool{}
+	known := 0 // jobs whose idempotency keys stand for stored ones
+	var reserved []Reservation
 	flush := func() error {
-		if len(chunk) == 0 {
+		if len(chunk)+known == 0 {
 			return nil
 		}
-		dup, err := c.publishChunk(ctx, chunk)
-		if err != nil {
-			return err
+		dup := 0
+		if len(chunk) > 0 {
+			var err error
+			if dup, err = c.publishChunk(ctx, chunk); err != nil {
+				return err
+			}
 		}
 		for p := range seen {
 			c.wake(p)
 		}
-		stored(len(chunk), dup)
-		chunk = chunk[:0]
+		for _, r := range reserved {
+			if err := c.confirm(ctx, r); err != nil {
+				return err
+			}
+		}
+		stored(len(chunk)+known, dup+known)
+		chunk, reserved, known = chunk[:0], reserved[:0], 0
 		clear(seen)
 		return nil
 	}
@@ -248,6 +272,17 @@ func (c *Client) SubmitMany(ctx context.Context, jobs iter.Seq2[JobWithContext, 
 			return errors.Join(err, flush())
 		}
 		c.complete(jc.Job)
+		if jc.Job.IdempotencyKey != "" {
+			r, duplicate, err := c.reserveKnown(ctx, jc.Job)
+			if err != nil {
+				return errors.Join(err, flush())
+			}
+			if duplicate {
+				known++
+				continue
+			}
+			reserved = append(reserved, r)
+		}
 		m, err := c.message(jc.Ctx, jc.Job)
 		if err == nil {
 			err = c.ensure(ctx, jc.Job.Priority)
