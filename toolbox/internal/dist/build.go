@@ -24,13 +24,30 @@ var buildFlags = []string{"-trimpath", "-buildvcs=false", "-mod=readonly", "-ldf
 
 // Config says what to build and where.
 type Config struct {
-	Dir  string   // the toolbox's root, where its go.mod is
+	Dir  string   // the module's root, where its go.mod is
 	Only []string // names to build; empty means all
 	Jobs int      // links at once, 1 to 2; 0 means 2
+
+	// Out is where the modules go; empty means Dir/dist.
+	Out string
+	// Set tells the tools of this module from those of another one with the
+	// same Out: a build removes what is left of tools that are gone, but only
+	// of its own set. Letters only; the toolbox itself has the empty name.
+	Set string
+	// Made are tools that come neither from Go nor from wat.
+	Made []Made
 
 	// Report is called once per tool, in the order they finish, never by two
 	// goroutines at once. It may be nil.
 	Report func(Result)
+}
+
+// Made is a tool whose module the caller makes.
+type Made struct {
+	Name string
+	Key  string // changes whenever Make would give other bytes
+	// Make writes the module to the file out, which exists and is empty.
+	Make func(ctx context.Context, out string) error
 }
 
 // Result is what became of one tool.
@@ -48,17 +65,21 @@ func Build(ctx context.Context, cfg Config) ([]Result, error) {
 	if cfg.Jobs <= 0 || cfg.Jobs > maxJobs {
 		cfg.Jobs = maxJobs
 	}
-	sources, err := discover(ctx, cfg.Dir)
+	if cfg.Out == "" {
+		cfg.Out = filepath.Join(cfg.Dir, "dist")
+	}
+	sources, err := discover(ctx, cfg.Dir, cfg.Made)
 	if err != nil {
 		return nil, err
 	}
-	if err := dropUnknown(cfg.Dir, sources); err != nil {
+	to := shelf{dir: cfg.Out, set: cfg.Set}
+	if err := to.dropUnknown(sources); err != nil {
 		return nil, err
 	}
 	if sources, err = choose(sources, cfg.Only); err != nil {
 		return nil, err
 	}
-	if err := os.MkdirAll(stampDir(cfg.Dir), 0o755); err != nil {
+	if err := os.MkdirAll(to.stampDir(), 0o755); err != nil {
 		return nil, fmt.Errorf("make the output folder: %w", err)
 	}
 
@@ -71,7 +92,7 @@ func Build(ctx context.Context, cfg Config) ([]Result, error) {
 	for range cfg.Jobs {
 		group.Go(func() {
 			for src := range queue {
-				res := buildOne(ctx, cfg.Dir, src)
+				res := buildOne(ctx, cfg.Dir, to, src)
 				mu.Lock()
 				results = append(results, res)
 				if cfg.Report != nil {
@@ -97,15 +118,14 @@ func Build(ctx context.Context, cfg Config) ([]Result, error) {
 	return results, errors.Join(failed...)
 }
 
-func buildOne(ctx context.Context, dir string, src source) Result {
+func buildOne(ctx context.Context, dir string, to shelf, src source) Result {
 	start := time.Now()
 	res := Result{Name: src.name, Err: src.err}
-	out := filepath.Join(dir, "dist", src.name+".wasm")
 	if res.Err == nil {
-		if size, ok := fresh(dir, src, out); ok {
+		if size, ok := to.fresh(src); ok {
 			res.Fresh, res.Size = true, size
 		} else {
-			res.Size, res.Err = produce(ctx, dir, src, out)
+			res.Size, res.Err = produce(ctx, dir, to, src)
 		}
 	}
 	res.Took = time.Since(start)
@@ -114,18 +134,21 @@ func buildOne(ctx context.Context, dir string, src source) Result {
 
 // produce makes the module under a name of its own, stamps it and renames it
 // into place, so that two builds at once cannot mix.
-func produce(ctx context.Context, dir string, src source, out string) (int64, error) {
-	tmp, err := os.CreateTemp(filepath.Dir(out), "."+src.name+"-*.wasm")
+func produce(ctx context.Context, dir string, to shelf, src source) (int64, error) {
+	tmp, err := os.CreateTemp(to.dir, "."+src.name+"-*.wasm")
 	if err != nil {
-		return 0, fmt.Errorf("make a temporary file in dist: %w", err)
+		return 0, fmt.Errorf("make a temporary file beside the modules: %w", err)
 	}
 	defer os.Remove(tmp.Name())
 	if err := tmp.Close(); err != nil {
-		return 0, fmt.Errorf("make a temporary file in dist: %w", err)
+		return 0, fmt.Errorf("make a temporary file beside the modules: %w", err)
 	}
-	if src.prebuilt != "" {
+	switch {
+	case src.made != nil:
+		err = src.made(ctx, tmp.Name())
+	case src.prebuilt != "":
 		err = copyFile(tmp.Name(), src.prebuilt)
-	} else {
+	default:
 		err = compile(ctx, dir, src, tmp.Name())
 	}
 	if err != nil {
@@ -138,15 +161,20 @@ func produce(ctx context.Context, dir string, src source, out string) (int64, er
 	if err != nil {
 		return 0, err
 	}
-	if err := os.Rename(tmp.Name(), out); err != nil {
+	if err := os.Rename(tmp.Name(), to.module(src.name)); err != nil {
 		return 0, fmt.Errorf("put the module into place: %w", err)
 	}
-	return size, writeStamp(dir, src, digest)
+	return size, to.writeStamp(src, digest)
 }
 
 func compile(ctx context.Context, dir string, src source, out string) error {
-	args := append([]string{"build", src.modfile, "-o", out}, buildFlags...)
-	args = append(args, src.pkg)
+	// The go command runs in dir; out may be relative to where the caller is.
+	out, err := filepath.Abs(out)
+	if err != nil {
+		return fmt.Errorf("find the output folder: %w", err)
+	}
+	args := append([]string{"build", "-o", out}, src.modfile...)
+	args = append(append(args, buildFlags...), src.pkg)
 	if _, err := goTool(ctx, dir, args...); err != nil {
 		return fmt.Errorf("go build: %w", err)
 	}

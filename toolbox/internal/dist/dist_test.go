@@ -151,6 +151,62 @@ func TestWhatIsBuilt(t *testing.T) {
 	}
 }
 
+// TestTwoSetsInOneFolder builds two modules into one folder, the second with a
+// tool of the caller's making.
+func TestTwoSetsInOneFolder(t *testing.T) {
+	first, second := makeToolbox(t), t.TempDir()
+	put(t, second, "go.mod", "module example/second\n\ngo 1.26.0\n")
+	put(t, second, "cmd/three/main.go", "package main\n\nfunc main() {}\n")
+	made, text := 0, "as made"
+	config := Config{Dir: second, Out: filepath.Join(first, "dist"), Set: "more", Made: []Made{{
+		Name: "four", Key: "1",
+		Make: func(_ context.Context, out string) error {
+			made++
+			return os.WriteFile(out, []byte(text), 0o600)
+		},
+	}}}
+	both := func(want int) {
+		t.Helper()
+		if _, err := build(t, first); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := Build(context.Background(), config); err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range []string{"one", "two", "plain", "three", "four"} {
+			read(t, first, "dist/"+name+".wasm")
+		}
+		if made != want || read(t, first, "dist/four.wasm") != text {
+			t.Errorf("four was made %d times and holds %q: want %d and %q", made, read(t, first, "dist/four.wasm"), want, text)
+		}
+	}
+	both(1)
+	both(1) // nothing changed, and neither set removed the other's
+	put(t, first, "dist/four.wasm", "damaged")
+	both(2)
+	config.Made[0].Key, text = "2", "as made next"
+	both(3)
+
+	config.Made[0].Key, config.Made[0].Make = "3", func(context.Context, string) error { return os.ErrPermission }
+	if _, err := Build(context.Background(), config); err == nil || !strings.HasPrefix(err.Error(), "four: ") {
+		t.Errorf("a tool that cannot be made: %v", err)
+	}
+	if read(t, first, "dist/four.wasm") != text {
+		t.Error("the module before was lost")
+	}
+	config.Made = nil
+	if _, err := Build(context.Background(), config); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(filepath.Join(first, "dist", "four.wasm")); !os.IsNotExist(err) {
+		t.Errorf("the module of a tool that is gone is still there: %v", err)
+	}
+	config.Made = []Made{{Name: "three"}}
+	if _, err := Build(context.Background(), config); err == nil || !strings.Contains(err.Error(), `"three" is there twice`) {
+		t.Errorf("two tools of a name: %v", err)
+	}
+}
+
 func TestTwoBuildsAtOnce(t *testing.T) {
 	dir := makeToolbox(t)
 	errs := make(chan error)

@@ -3,7 +3,10 @@
 // one for every wat/NAME.wasm (hand-written, built beforehand and kept in the
 // tree beside its text).
 //
-// The build program and the toolbox's tests call it. A tool is rebuilt only when
+// A caller may add tools that it makes itself, and several modules may build into
+// one folder, each a set of tools of its own.
+//
+// The build programs and the toolbox's tests call it. A tool is rebuilt only when
 // something that goes into it changed: its key is a digest of the Go version,
 // the flags, the versions of the foreign modules and the content of the
 // toolbox's own files among its dependencies. A module appears in dist by

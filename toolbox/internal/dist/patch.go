@@ -23,19 +23,22 @@ import (
 var patchedModules = []string{"mvdan.cc/sh/v3"}
 
 // preparePatches makes the patched copies and returns the go command's flag for
-// the go.mod that uses them.
-func preparePatches(ctx context.Context, dir string) (flag string, err error) {
+// the go.mod that uses them; none for a module without patches.
+func preparePatches(ctx context.Context, dir string) (flags []string, err error) {
+	if _, err := os.Stat(filepath.Join(dir, "_patches")); errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
 	base := filepath.Join(dir, "dist", ".patched")
 	if err := os.MkdirAll(base, 0o755); err != nil {
-		return "", fmt.Errorf("make the folder of patched modules: %w", err)
+		return nil, fmt.Errorf("make the folder of patched modules: %w", err)
 	}
 	goMod, err := os.ReadFile(filepath.Join(dir, "go.mod"))
 	if err != nil {
-		return "", fmt.Errorf("read the toolbox's go.mod: %w", err)
+		return nil, fmt.Errorf("read the toolbox's go.mod: %w", err)
 	}
 	goSum, err := os.ReadFile(filepath.Join(dir, "go.sum"))
 	if err != nil {
-		return "", fmt.Errorf("read the toolbox's go.sum: %w", err)
+		return nil, fmt.Errorf("read the toolbox's go.sum: %w", err)
 	}
 	text := string(goMod)
 	for _, module := range patchedModules {
@@ -44,23 +47,23 @@ func preparePatches(ctx context.Context, dir string) (flag string, err error) {
 		}
 		copied, err := patchedCopy(ctx, dir, base, module)
 		if err != nil {
-			return "", fmt.Errorf("patch %s: %w", module, err)
+			return nil, fmt.Errorf("patch %s: %w", module, err)
 		}
 		// The path is relative to the toolbox and not absolute: the go command
 		// writes it into the modules it builds.
 		text += fmt.Sprintf("\nreplace %s => ./dist/.patched/%s\n", module, copied)
 	}
 	if err := writeIfChanged(filepath.Join(base, "go.mod"), []byte(text)); err != nil {
-		return "", err
+		return nil, err
 	}
 	if err := writeIfChanged(filepath.Join(base, "go.sum"), goSum); err != nil {
-		return "", err
+		return nil, err
 	}
 	abs, err := filepath.Abs(filepath.Join(base, "go.mod"))
 	if err != nil {
-		return "", fmt.Errorf("find the patched go.mod: %w", err)
+		return nil, fmt.Errorf("find the patched go.mod: %w", err)
 	}
-	return "-modfile=" + abs, nil
+	return []string{"-modfile=" + abs}, nil
 }
 
 // patchedCopy returns the name, below base, of a copy of module with the patches

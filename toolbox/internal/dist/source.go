@@ -17,18 +17,21 @@ import (
 	"strings"
 )
 
-// source is one tool before it is built. Exactly one of pkg and prebuilt is set.
+// source is one tool before it is built. Exactly one of pkg, prebuilt and made
+// is set.
 type source struct {
 	name     string
-	pkg      string // import path of a Go main package
-	modfile  string // flag of the go command: the go.mod to build with
-	prebuilt string // path of a .wasm file that is only copied
+	pkg      string   // import path of a Go main package
+	modfile  []string // flags of the go command: the go.mod to build with, when it is another
+	prebuilt string   // path of a .wasm file that is only copied
+	made     func(ctx context.Context, out string) error
 	key      string // digest of everything that goes into the module
 	err      error  // the go command could not load the package
 }
 
-// discover finds every tool of the toolbox at dir and computes its key.
-func discover(ctx context.Context, dir string) ([]source, error) {
+// discover finds every tool of the module at dir, adds those the caller makes,
+// and computes their keys.
+func discover(ctx context.Context, dir string, made []Made) ([]source, error) {
 	sources, err := goSources(ctx, dir)
 	if err != nil {
 		return nil, err
@@ -47,6 +50,12 @@ func discover(ctx context.Context, dir string) ([]source, error) {
 			return nil, err
 		}
 		sources = append(sources, source{name: name, prebuilt: path, key: digest})
+	}
+	for _, m := range made {
+		if slices.ContainsFunc(sources, func(s source) bool { return s.name == m.Name }) {
+			return nil, fmt.Errorf("tool %q is there twice: rename one", m.Name)
+		}
+		sources = append(sources, source{name: m.Name, made: m.Make, key: m.Key})
 	}
 	if len(sources) == 0 {
 		return nil, fmt.Errorf("no tools under %s: want cmd/NAME or wat/NAME.wasm", dir)
@@ -93,8 +102,10 @@ func goSources(ctx context.Context, dir string) ([]source, error) {
 	if err != nil {
 		return nil, err
 	}
-	listed, err := goTool(ctx, dir, "list", modfile, "-e", "-deps",
+	args := append([]string{"list"}, modfile...)
+	args = append(args, "-e", "-deps",
 		"-json=ImportPath,Dir,Name,Standard,Module,GoFiles,SFiles,EmbedFiles,Deps,DepsErrors,Error", "./cmd/...")
+	listed, err := goTool(ctx, dir, args...)
 	if err != nil {
 		return nil, fmt.Errorf("list the tools: %w", err)
 	}

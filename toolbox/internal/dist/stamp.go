@@ -19,32 +19,45 @@ type stamp struct {
 	Sha256 string `json:"sha256"` // of the module
 }
 
-func stampDir(dir string) string { return filepath.Join(dir, "dist", ".stamps") }
+// shelf is the folder of modules and the stamps of one set of tools in it.
+type shelf struct {
+	dir string
+	set string // Config.Set
+}
 
-func stampPath(dir, name string) string { return filepath.Join(stampDir(dir), name+".json") }
+func (s shelf) module(name string) string { return filepath.Join(s.dir, name+".wasm") }
 
-// fresh reports whether the module at out is what src would give, and its size.
-// The module itself is digested too: one that was cut short or replaced by hand
-// is built again.
-func fresh(dir string, src source, out string) (int64, bool) {
-	data, err := os.ReadFile(stampPath(dir, src.name))
+func (s shelf) stampDir() string {
+	if s.set == "" {
+		return filepath.Join(s.dir, ".stamps")
+	}
+	return filepath.Join(s.dir, ".stamps-"+s.set)
+}
+
+func (s shelf) stampPath(name string) string { return filepath.Join(s.stampDir(), name+".json") }
+
+// fresh reports whether the module is what src would give, and its size. The
+// module itself is digested too: one that was cut short or replaced by hand is
+// built again.
+func (s shelf) fresh(src source) (int64, bool) {
+	data, err := os.ReadFile(s.stampPath(src.name))
 	if err != nil {
 		return 0, false
 	}
-	var s stamp
-	if json.Unmarshal(data, &s) != nil || s.Key != src.key {
+	var was stamp
+	if json.Unmarshal(data, &was) != nil || was.Key != src.key {
 		return 0, false
 	}
-	digest, size, err := digestFile(out)
-	return size, err == nil && digest == s.Sha256
+	digest, size, err := digestFile(s.module(src.name))
+	return size, err == nil && digest == was.Sha256
 }
 
-func writeStamp(dir string, src source, digest string) error {
+func (s shelf) writeStamp(src source, digest string) error {
 	data, err := json.Marshal(stamp{Key: src.key, Sha256: digest})
 	if err != nil {
 		return fmt.Errorf("encode the stamp: %w", err)
 	}
-	if err := os.WriteFile(stampPath(dir, src.name), data, 0o644); err != nil {
+	if err := os.WriteFile(s.stampPath(src.name), data, 0o644); err != nil {
 		return fmt.Errorf("write the stamp: %w", err)
 	}
 	return nil
@@ -53,17 +66,17 @@ func writeStamp(dir string, src source, digest string) error {
 // dropUnknown removes modules that an earlier build made and whose tool is gone,
 // so that nobody pushes a module that has no source. Files without a stamp were
 // put there by somebody else and stay.
-func dropUnknown(dir string, sources []source) error {
-	stamps, err := filepath.Glob(stampPath(dir, "*"))
+func (s shelf) dropUnknown(sources []source) error {
+	stamps, err := filepath.Glob(s.stampPath("*"))
 	if err != nil {
 		return fmt.Errorf("look for stamps: %w", err)
 	}
 	for _, path := range stamps {
 		name := strings.TrimSuffix(filepath.Base(path), ".json")
-		if slices.ContainsFunc(sources, func(s source) bool { return s.name == name }) {
+		if slices.ContainsFunc(sources, func(src source) bool { return src.name == name }) {
 			continue
 		}
-		for _, gone := range []string{filepath.Join(dir, "dist", name+".wasm"), path} {
+		for _, gone := range []string{s.module(name), path} {
 			if err := os.Remove(gone); err != nil && !os.IsNotExist(err) {
 				return fmt.Errorf("remove what is left of tool %s: %w", name, err)
 			}
