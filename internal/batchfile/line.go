@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	"boxfleet/internal/strictjson"
 	"boxfleet/jobs"
@@ -39,6 +40,21 @@ type Line struct {
 	Priority jobs.Priority `json:"priority,omitempty" jsonschema:"enum=high,enum=normal,enum=low"`
 	// Retry is the job's own policy for failed attempts.
 	Retry jobs.Retry `json:"retry,omitzero"`
+	// RunAt and ExpiresAt are when the job may start at the earliest and at
+	// the latest.
+	RunAt     time.Time `json:"run_at,omitzero" jsonschema:"description=when it may start at the earliest"`
+	ExpiresAt time.Time `json:"expires_at,omitzero" jsonschema:"description=a job that has not started by then ends canceled"`
+	// After holds the job until others have ended.
+	After *jobs.After `json:"after,omitempty"`
+	// Concurrency and Rate bound the jobs of one key.
+	Concurrency *jobs.Concurrency `json:"concurrency,omitempty"`
+	Rate        *jobs.Rate        `json:"rate,omitempty"`
+	// IdempotencyKey makes submissions of the same key one job, for
+	// IdempotencyWindow or for ever.
+	IdempotencyKey    string          `json:"idempotency_key,omitempty" jsonschema:"description=submissions with the same key give the first one's job"`
+	IdempotencyWindow limits.Duration `json:"idempotency_window,omitzero" jsonschema:"description=how long the key is remembered; for ever when absent"`
+	// ReuseResult asks for the result of an equal deterministic job.
+	ReuseResult bool `json:"reuse_result,omitempty" jsonschema:"description=answer from the result cache if an equal deterministic job has succeeded"`
 }
 
 // Decode reads one line strictly. Most lines are clean, and for them one

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"reflect"
 	"strings"
+	"time"
 )
 
 // shape is what keys a JSON value may have, compiled from a Go type.
@@ -24,7 +25,7 @@ func shapeOf(t reflect.Type) *shape {
 		t = t.Elem()
 	}
 	switch {
-	case t == reflect.TypeFor[json.RawMessage]():
+	case t == reflect.TypeFor[json.RawMessage](), t == reflect.TypeFor[time.Time]():
 		return nil
 	case t.Kind() == reflect.Slice, t.Kind() == reflect.Map:
 		return &shape{elem: shapeOf(t.Elem())}

@@ -64,6 +64,9 @@ func (b *batchRun) leave(context.Context) error {
 // finish prints the summary of a batch whose jobs have all ended.
 func (b *batchRun) finish() error {
 	b.summary.seconds = time.Since(b.started).Seconds()
+	if n := len(b.expired); n > 0 {
+		b.app.remark("%s ended so long ago, by their idempotency keys, that their results are no longer kept", count(n, "job"))
+	}
 	if err := b.sink.close(); err != nil {
 		return err
 	}

@@ -179,6 +179,8 @@ func (p *plan) job(ctx context.Context, l *batchfile.Line) (*jobs.Job, error) {
 	j := &jobs.Job{
 		V: jobs.WireVersion, ID: l.ID, Tenant: p.client.Tenant(), Priority: l.Priority, Batch: p.batchID(), Tool: tool.tool,
 		Args: l.Args, Stdin: l.Stdin, Options: l.Options, Labels: merge(l.Labels, p.labels), Retry: l.Retry,
+		RunAt: l.RunAt, ExpiresAt: l.ExpiresAt, After: l.After, Concurrency: l.Concurrency, Rate: l.Rate,
+		IdempotencyKey: l.IdempotencyKey, IdempotencyWindow: l.IdempotencyWindow, ReuseResult: l.ReuseResult,
 	}
 	if j.Priority == "" {
 		if j.Priority = jobs.Priority(p.flags.priority); j.Priority == "" {

@@ -36,8 +36,10 @@ type batchRun struct {
 	reused  map[string]bool // ended ones that this batch names
 
 	started   time.Time
-	submitted atomic.Int64 // stored by the queue, now or earlier
-	repeated  atomic.Int64 // of those, submitted before
+	expired   map[string]bool // jobs of idempotency keys whose results are no longer kept
+	borrowed  sync.Map        // lines of jobs that were submitted elsewhere, by id
+	submitted atomic.Int64    // stored by the queue, now or earlier
+	repeated  atomic.Int64    // of those, submitted before
 	ended     atomic.Int64
 	failed    atomic.Int64
 	active    atomic.Int64 // held by workers, as the queue says
@@ -47,7 +49,7 @@ type batchRun struct {
 func newBatchRun(a *app, c *jobs.Client, p *plan, f *batchFlags, sink *results) (*batchRun, error) {
 	b := &batchRun{
 		app: a, client: c, plan: p, flags: f, sink: sink, follow: f.wait || f.results != "",
-		started: time.Now(), summary: newSummary(p.id, p.valid, p.bad), reused: map[string]bool{},
+		started: time.Now(), summary: newSummary(p.id, p.valid, p.bad), reused: map[string]bool{}, expired: map[string]bool{},
 	}
 	if b.follow {
 		var err error
@@ -221,6 +223,10 @@ func (b *batchRun) submitFrom(ctx context.Context, position *int) error {
 				return
 			}
 			walked++
+			if err := b.reserve(ctx, m); err != nil {
+				yield(jobs.JobWithContext{}, err)
+				return
+			}
 			if b.known(m.job.ID) {
 				continue
 			}
@@ -259,9 +265,51 @@ func (b *batchRun) submitFrom(ctx context.Context, position *int) error {
 	return err
 }
 
+// reserve settles the id of a job with an idempotency key, which may stand for
+// a job of another submission.
+func (b *batchRun) reserve(ctx context.Context, m made) error {
+	if m.job.IdempotencyKey == "" {
+		return nil
+	}
+	ctx = context.WithoutCancel(ctx)
+	id := m.job.ID
+	r, err := b.client.Reserve(ctx, m.job)
+	if err == nil && r.Stored {
+		// It may have ended long ago, even so long that nobody will tell of it.
+		_, err = b.client.Get(ctx, m.job.ID)
+		if _, gone := errors.AsType[*jobs.NotFoundError](err); gone {
+			err = nil
+			b.expired[m.job.ID] = true
+		}
+		if b.follow {
+			b.waiter.LookNow()
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("%s:%d: %w", b.plan.in.name, m.line, err)
+	}
+	if m.job.ID != id {
+		b.borrowed.Store(m.job.ID, m.line)
+	}
+	return nil
+}
+
+// lineOf gives the line of a job's id, or 0.
+func (b *batchRun) lineOf(id string) int {
+	if line, ok := b.borrowed.Load(id); ok {
+		return line.(int)
+	}
+	return b.plan.lineOf(id)
+}
+
 // known passes over a job that an earlier submission left: it is counted, and
 // waited for or read later.
 func (b *batchRun) known(id string) bool {
+	if b.expired[id] {
+		b.submitted.Add(1)
+		b.repeated.Add(1)
+		return true
+	}
 	done, known := b.earlier[id]
 	if !known {
 		return false
@@ -349,7 +397,7 @@ func (b *batchRun) got(id string, l leanResult, reused bool) error {
 		b.failed.Add(1)
 	}
 	b.summary.add(l, reused)
-	return b.sink.write(b.plan.lineOf(id), l.result)
+	return b.sink.write(b.lineOf(id), l.result)
 }
 
 // progress is what the bar says.

@@ -28,6 +28,7 @@ type jobFlags struct {
 	maxOutboundBytes                 string
 	maxOutboundRequests              uint64
 	deterministic, noCache           bool
+	once                             onceFlags
 }
 
 func (f *jobFlags) register(fs *pflag.FlagSet) {
@@ -57,6 +58,7 @@ func (f *jobFlags) register(fs *pflag.FlagSet) {
 	fs.StringVar(&f.id, "id", "", "job id; the same id never runs twice")
 	fs.StringVar(&f.priority, "priority", "", "high, normal or low")
 	fs.StringArrayVar(&f.labels, "label", nil, "KEY=VALUE to find the job by; repeatable")
+	f.once.register(fs)
 	fs.IntVar(&f.maxAttempts, "max-attempts", 0, "tries in all when the fleet fails; the worker's default when absent")
 }
 
@@ -131,10 +133,11 @@ func (f *jobFlags) job(up *uploads) (*jobs.Job, []output, error) {
 	if f.id != "" && !jobs.ValidID(f.id) {
 		err = errors.Join(err, usagef("--id: %q is not 1 to 64 letters, digits, - or _", f.id))
 	}
-	return &jobs.Job{
+	j := &jobs.Job{
 		V: jobs.WireVersion, ID: f.id, Priority: jobs.Priority(f.priority), Options: opt, Labels: labels,
 		Retry: jobs.Retry{MaxAttempts: f.maxAttempts},
-	}, outs, err
+	}
+	return j, outs, errors.Join(err, f.once.apply(j))
 }
 
 // bare drops the field of an error that a flag names already.

@@ -177,7 +177,14 @@ func (a *app) detached(r jobs.Receipt, err error) error {
 		return err
 	}
 	if a.globals.json {
-		return a.printLine(map[string]any{"id": r.ID, "duplicate": r.Duplicate})
+		line := map[string]any{"id": r.ID, "duplicate": r.Duplicate}
+		if r.State != "" {
+			line["state"] = r.State
+		}
+		if r.Expired {
+			line["expired"] = true
+		}
+		return a.printLine(line)
 	}
 	if r.Duplicate {
 		a.remark("job %s was submitted before; the first one stands", r.ID)
@@ -195,6 +202,11 @@ const noWorkerAfter = 3 * time.Second
 
 // follow submits the job and shows its output until it has ended.
 func (a *app) follow(ctx context.Context, client *jobs.Client, j *jobs.Job, span trace.Span) (*jobs.Result, error) {
+	// The idempotency key may stand for another job, whose end is waited for.
+	if _, err := client.Reserve(ctx, j); err != nil {
+		endSpan(span, err)
+		return nil, err
+	}
 	waiter, err := client.NewWaiter("", j.ID)
 	if err != nil {
 		endSpan(span, err)
@@ -216,6 +228,9 @@ func (a *app) follow(ctx context.Context, client *jobs.Client, j *jobs.Job, span
 	endSpan(span, err)
 	if err != nil {
 		return nil, err
+	}
+	if receipt.Expired {
+		return nil, fmt.Errorf("the idempotency key stands for job %s, which ended so long ago that its result is no longer kept; use another key to run it again", receipt.ID)
 	}
 	if receipt.Duplicate {
 		a.remark("job %s was submitted before; the first one stands", j.ID)
