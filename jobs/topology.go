@@ -50,7 +50,13 @@ type Topology struct {
 	// or wait for a worker's retry at once; default 10,000.
 	TenantConcurrency int
 
-	ackWait time.Duration // AckWait, unless a test shortens it
+	// AckWait is how long the server waits for a sign of life before it gives a
+	// job to another worker: 2 s to 1 h, default the constant of that name. A
+	// worker gives three signs in this time. Shorter finds dead workers sooner
+	// and takes more jobs from live ones whose connection stutters.
+	AckWait time.Duration
+
+	ackWait time.Duration // AckWait, unless a test shortens it further
 }
 
 // LeaseTTL is how long a lease outlives its holder's last sign of life.
@@ -61,6 +67,9 @@ const defaultConcurrency = 10_000
 // metaConcurrency is the JOBS stream's note of TenantConcurrency, from which
 // clients make the queues of new tenants.
 const metaConcurrency = "boxfleet.tenant_concurrency"
+
+// metaAckWait is its note of AckWait, for the same reason.
+const metaAckWait = "boxfleet.ack_wait"
 
 // WithDefaults fills what is zero.
 func (t Topology) WithDefaults() Topology {
@@ -79,8 +88,11 @@ func (t Topology) WithDefaults() Topology {
 	if t.TenantConcurrency == 0 {
 		t.TenantConcurrency = defaultConcurrency
 	}
+	if t.AckWait == 0 {
+		t.AckWait = AckWait
+	}
 	if t.ackWait == 0 {
-		t.ackWait = AckWait
+		t.ackWait = t.AckWait
 	}
 	return t
 }
@@ -94,6 +106,8 @@ func (t Topology) Validate() error {
 		return fmt.Errorf("result_ttl: %s; at least 1m, or nobody can read a result", t.ResultTTL)
 	case t.TenantConcurrency < 1:
 		return fmt.Errorf("tenant_concurrency: %d; at least 1", t.TenantConcurrency)
+	case t.AckWait < 2*time.Second || t.AckWait > time.Hour:
+		return fmt.Errorf("ack_wait: %s; write 2s to 1h", t.AckWait)
 	}
 	return nil
 }
@@ -180,7 +194,7 @@ func (t Topology) streams() []jetstream.StreamConfig {
 		Retention: jetstream.WorkQueuePolicy, Discard: jetstream.DiscardOld, Storage: jetstream.FileStorage,
 		Replicas: t.Replicas, Duplicates: 2 * time.Minute,
 		AllowDirect: true, AllowAtomicPublish: true, AllowMsgSchedules: true, AllowMsgTTL: true,
-		Metadata: map[string]string{metaConcurrency: strconv.Itoa(t.TenantConcurrency)},
+		Metadata: map[string]string{metaConcurrency: strconv.Itoa(t.TenantConcurrency), metaAckWait: t.ackWait.String()},
 	}, {
 		Name: StreamEvents, Subjects: []string{"events.>"},
 		Retention: jetstream.LimitsPolicy, Discard: jetstream.DiscardOld, Storage: jetstream.FileStorage,
@@ -301,7 +315,9 @@ func createConsumer(ctx context.Context, js jetstream.JetStream, tenant string, 
 		return err
 	}
 	t := Topology{}
-	t.TenantConcurrency, _ = strconv.Atoi(stream.CachedInfo().Config.Metadata[metaConcurrency])
+	notes := stream.CachedInfo().Config.Metadata
+	t.TenantConcurrency, _ = strconv.Atoi(notes[metaConcurrency])
+	t.ackWait, _ = time.ParseDuration(notes[metaAckWait])
 	_, err = stream.CreateConsumer(ctx, t.WithDefaults().consumerConfig(tenant, p))
 	if errors.Is(err, jetstream.ErrConsumerExists) {
 		return nil

@@ -64,6 +64,7 @@ type WorkerConfig struct {
 	probeEvery     time.Duration
 	lastWords      time.Duration // for settling after the grace
 	leaseEvery     time.Duration // between signs of life of a lease
+	localClock     func() time.Time
 }
 
 // WithDefaults fills what is zero.
@@ -87,8 +88,9 @@ func (c WorkerConfig) WithDefaults() WorkerConfig {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
+	c.Topology = c.Topology.WithDefaults()
 	if c.heartbeatEvery == 0 {
-		c.heartbeatEvery = HeartbeatEvery
+		c.heartbeatEvery = min(HeartbeatEvery, c.Topology.ackWait/3)
 	}
 	if c.sickDelay == 0 {
 		c.sickDelay = 5 * time.Second
@@ -102,7 +104,6 @@ func (c WorkerConfig) WithDefaults() WorkerConfig {
 	if c.lastWords == 0 {
 		c.lastWords = 15 * time.Second
 	}
-	c.Topology = c.Topology.WithDefaults()
 	return c
 }
 
@@ -142,6 +143,7 @@ type Worker struct {
 	tracer  trace.Tracer
 	metrics *metrics
 	log     *slog.Logger
+	clock   *fleetClock
 
 	mu     sync.Mutex
 	active map[string]*Attempt // by tenant.id
@@ -172,6 +174,7 @@ func NewWorker(ctx context.Context, nc *nats.Conn, js jetstream.JetStream, h Han
 		cfg: cfg, nc: nc, js: js, handler: h, commits: commits, log: cfg.Log,
 		tracer: otel.Tracer("boxfleet/jobs"),
 		active: map[string]*Attempt{}, free: make(chan struct{}, cfg.Slots), woken: make(chan string, 256),
+		clock: newFleetClock(cfg.localClock),
 	}
 	w.settling, w.stopSettling = context.WithCancel(context.Background())
 	var err error
@@ -193,6 +196,7 @@ func NewWorker(ctx context.Context, nc *nats.Conn, js jetstream.JetStream, h Han
 	for range cfg.Slots {
 		w.free <- struct{}{}
 	}
+	w.tellTime(ctx)
 	return w, nil
 }
 
@@ -421,6 +425,7 @@ func (w *Worker) presence(ctx context.Context) {
 			return
 		case <-tick.C:
 			put()
+			w.tellTime(ctx)
 		}
 	}
 }

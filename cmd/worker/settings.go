@@ -31,7 +31,8 @@ type settings struct {
 	s3Bucket, s3Region                         string
 	name, http, otlp                           string
 	slots, maxAttempts, replicas, tenantJobs   int
-	grace, resultTTL                           time.Duration
+	grace, resultTTL, ackWait                  time.Duration
+	sweepOutputsEvery, sweepOutputsAge         time.Duration
 	scratchDir, cacheDir                       string
 	cacheBytes, compileCacheBytes, moduleBytes limits.Bytes
 	memoryCache, memoryBudget, minFree         limits.Bytes
@@ -131,6 +132,9 @@ var settingRows = append([]settingRow{
 	{"s3-region", "us-east-1", "region that requests are signed for", groupFleet, text(func(s *settings) *string { return &s.s3Region })},
 	{"replicas", "1", "copies of every stream: 1, or 3 on a cluster", groupFleet, number(func(s *settings) *int { return &s.replicas })},
 	{"result-ttl", "72h", "how long finished jobs can be looked up", groupFleet, duration(func(s *settings) *time.Duration { return &s.resultTTL })},
+	{"ack-wait", "30s", "how long a worker may be silent before its jobs are given to others, 2s to 1h; a worker gives three signs of life in this time; one value for the whole fleet", groupFleet, duration(func(s *settings) *time.Duration { return &s.ackWait })},
+	{"sweep-outputs-every", "1h", "how often one worker of the fleet removes objects below out/ that no result names; 0s for never", groupFleet, duration(func(s *settings) *time.Duration { return &s.sweepOutputsEvery })},
+	{"sweep-outputs-age", "1h", "how long such an object must have been there", groupFleet, duration(func(s *settings) *time.Duration { return &s.sweepOutputsAge })},
 	{"tenant-concurrency", "10000", "most jobs of one tenant and priority that run or wait for a retry at once", groupFleet, number(func(s *settings) *int { return &s.tenantJobs })},
 
 	{"name", "", "name of this worker; by default the host's name and a random part", groupWorker, text(func(s *settings) *string { return &s.name })},

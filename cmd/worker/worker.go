@@ -195,9 +195,18 @@ func openNode(ctx context.Context, s *settings, log *slog.Logger) (_ *node, err 
 	n.worker, err = jobs.NewWorker(ctx, n.nc, js, n.exec, n.exec, jobs.WorkerConfig{
 		Name: s.name, Slots: s.slots, MaxAttempts: s.maxAttempts, Grace: s.grace, Version: version, Log: log,
 		Probe:    n.exec.Probe,
-		Topology: jobs.Topology{Replicas: s.replicas, ResultTTL: s.resultTTL, TenantConcurrency: s.tenantJobs},
+		Topology: jobs.Topology{Replicas: s.replicas, ResultTTL: s.resultTTL, TenantConcurrency: s.tenantJobs, AckWait: s.ackWait},
+		Chores:   s.chores(n),
 	})
 	return n, err
+}
+
+// chores are what one worker does for all beside the queue's own.
+func (s *settings) chores(n *node) []jobs.Chore {
+	if s.sweepOutputsEvery <= 0 {
+		return nil
+	}
+	return []jobs.Chore{n.exec.OutputChore(jobs.NewLedger(n.nc), s.sweepOutputsEvery, s.sweepOutputsAge)}
 }
 
 // close lets go of what openNode took, in the order of use.
