@@ -34,6 +34,7 @@ type Client struct {
 	tenant string
 	status jetstream.KeyValue
 	tools  jetstream.KeyValue
+	clock  *fleetClock
 
 	mu     sync.Mutex
 	unique jetstream.KeyValue // bound at its first use
@@ -49,7 +50,7 @@ func NewClient(ctx context.Context, nc *nats.Conn, js jetstream.JetStream, tenan
 	if !ValidID(tenant) {
 		return nil, fmt.Errorf("tenant %q is not 1 to 64 letters, digits, - or _", tenant)
 	}
-	c := &Client{nc: nc, js: js, tenant: tenant, ready: map[Priority]bool{}}
+	c := &Client{nc: nc, js: js, tenant: tenant, clock: newFleetClock(nil), ready: map[Priority]bool{}}
 	var err error
 	if c.status, err = bindBucket(ctx, js, BucketStatus); err != nil {
 		return nil, err
