@@ -1,41 +1,61 @@
 package jobs
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
-	"strconv"
 	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
 	"boxfleet/artifacts"
+	"boxfleet/limits/permission"
+)
+
+// Kinds of modules that a fleet runs.
+const (
+	KindCommand   = "wasip1-command"   // a core module that is a WASI 0.1 command
+	KindComponent = "wasip2-component" // a WASI 0.2 component around such a module
 )
 
 // Manifest describes a registered tool. Name and version are immutable: a
-// version once pushed keeps its digest.
+// version once pushed keeps its digest, its level and everything else that
+// stands in it. What may change stands beside it and is filled in when a
+// manifest is read: whether the version is yanked, which channels point to it,
+// and who has signed it.
 type Manifest struct {
-	Name        string           `json:"name"`
-	Version     string           `json:"version"`
-	Description string           `json:"description,omitempty"`
-	Keywords    []string         `json:"keywords,omitempty"`
+	Name        string   `json:"name"`
+	Version     string   `json:"version"`
+	Description string   `json:"description,omitempty"`
+	Keywords    []string `json:"keywords,omitempty"`
+	// Level is a permission.Level; empty when nobody said.
 	Level       string           `json:"permission_level,omitempty"`
 	InputSchema json.RawMessage  `json:"input_schema,omitempty"`
 	Digest      artifacts.Digest `json:"digest"`
 	Size        int64            `json:"size"`
-	Kind        string           `json:"kind"` // wasip1-command
+	Kind        string           `json:"kind"` // KindCommand or KindComponent
 	Imports     []string         `json:"imports,omitempty"`
-	PushedAt    time.Time        `json:"pushed_at"`
+	// WASI is the version of WASI that the module asks for, such as 0.1 or
+	// 0.2.3; empty when it imports nothing of it.
+	WASI string `json:"wasi,omitempty"`
+	// MinMemory is the size in bytes of its memories at the start.
+	MinMemory uint64    `json:"min_memory,omitempty"`
+	PushedAt  time.Time `json:"pushed_at"`
+
+	Yanked     *Yank       `json:"yanked,omitempty"`
+	Channels   []string    `json:"channels,omitempty"`
+	Signatures []Signature `json:"signatures,omitempty"`
 }
 
 // Tool is the pinned reference to the manifest's module.
 func (m *Manifest) Tool() Tool {
 	return Tool{Name: m.Name, Version: m.Version, Digest: m.Digest, Size: m.Size}
 }
+
+// PermissionLevel is Level as package permission judges it.
+func (m *Manifest) PermissionLevel() permission.Level { return permission.Level(m.Level) }
 
 // ValidToolName tells whether s may name a tool: lower-case letters, digits
 // and -, starting with a letter, at most 64.
@@ -48,72 +68,173 @@ func ValidToolName(s string) bool {
 	})
 }
 
-// ValidToolVersion tells whether s may be a version: letters, digits, dots, -
-// and _, starting with a letter or digit, at most 64.
+// ValidToolVersion tells whether s may be a version: letters, digits, single
+// dots, - and _, starting with a letter or digit, at most 64. "latest" is none:
+// it always means the newest.
 func ValidToolVersion(s string) bool {
-	if s == "" || len(s) > 64 || !ValidID(s[:1]) || s[0] == '-' || s[0] == '_' {
+	if s == "" || len(s) > 64 || !ValidID(s[:1]) || s[0] == '-' || s[0] == '_' || s == ChannelLatest {
 		return false
 	}
-	return !strings.ContainsFunc(s, func(r rune) bool { return r != '.' && !ValidID(string(r)) }) && !strings.HasSuffix(s, ".")
+	return !strings.ContainsFunc(s, func(r rune) bool { return r != '.' && !ValidID(string(r)) }) &&
+		!strings.HasSuffix(s, ".") && !strings.Contains(s, "..")
 }
+
+// The tools bucket holds, by key:
+//
+//	NAME/VERSION                  the manifest, written once
+//	digest.HEX.NAME/VERSION       empty: finds the manifests of a module
+//	alias.NAME.CHANNEL            a channel's pointer, changed by compare-and-set
+//	yank.NAME/VERSION             why a version is not to be chosen any more
+//	sig.KEYID.NAME/VERSION        one signature
+//
+// A name holds no dot, so the first part before a dot tells them apart.
+const (
+	digestPrefix = "digest."
+	aliasPrefix  = "alias."
+	yankPrefix   = "yank."
+	sigPrefix    = "sig."
+)
 
 func toolKey(name, version string) string { return name + "/" + version }
 
-// Register adds a tool version. The same digest again is no error; another
-// digest under a known name and version is.
-func (c *Client) Register(ctx context.Context, m Manifest) (created bool, err error) {
+func digestKey(d artifacts.Digest, name, version string) string {
+	return digestPrefix + d.Hex() + "." + toolKey(name, version)
+}
+
+func (m *Manifest) validate() error {
 	switch {
 	case !ValidToolName(m.Name):
-		return false, fmt.Errorf("tool name %q: use 1 to 64 lower-case letters, digits and -, starting with a letter", m.Name)
+		return fmt.Errorf("tool name %q: use 1 to 64 lower-case letters, digits and -, starting with a letter", m.Name)
 	case !ValidToolVersion(m.Version):
-		return false, fmt.Errorf("tool version %q: use letters, digits, dots, - and _, such as 1.0.0", m.Version)
+		return fmt.Errorf("tool version %q: use letters, digits, dots, - and _, such as 1.0.0", m.Version)
 	}
-	if _, err := artifacts.ParseDigest(string(m.Digest)); err != nil {
+	if m.Level != "" {
+		if _, err := permission.ParseLevel(m.Level); err != nil {
+			return err
+		}
+	}
+	_, err := artifacts.ParseDigest(string(m.Digest))
+	return err
+}
+
+// VersionTakenError says that a version is registered with another module.
+type VersionTakenError struct {
+	Name, Version string
+	Digest        artifacts.Digest // that it has
+}
+
+func (e *VersionTakenError) Error() string {
+	return fmt.Sprintf("register %s@%s: this version exists with another module (%s); versions never change, push a new one", e.Name, e.Version, e.Digest.Short())
+}
+
+// Register adds a tool version. The same digest again is no error, and changes
+// nothing; another digest under a known name and version is a
+// *VersionTakenError. Signatures that m carries are stored with it, so that no
+// worker sees the version without them; each must be of this very manifest.
+func (c *Client) Register(ctx context.Context, m Manifest) (created bool, err error) {
+	signatures := m.Signatures
+	m.Yanked, m.Channels, m.Signatures = nil, nil, nil
+	if err := m.validate(); err != nil {
 		return false, err
 	}
-	m.PushedAt = time.Now().UTC()
-	data, err := json.Marshal(m)
-	if err != nil {
-		return false, fmt.Errorf("encode the manifest of %s@%s: %w", m.Name, m.Version, err)
+	key := toolKey(m.Name, m.Version)
+	if _, err := c.Channel(ctx, m.Name, m.Version); err == nil {
+		return false, fmt.Errorf("register %s@%s: %s is a channel of this tool; choose another version", m.Name, m.Version, m.Version)
 	}
-	_, err = c.tools.Create(ctx, toolKey(m.Name, m.Version), data)
-	if err == nil {
-		return true, nil
-	}
-	if !isConflict(err) {
-		return false, fmt.Errorf("register %s@%s: %w", m.Name, m.Version, err)
-	}
-	old, err := c.tool(ctx, m.Name, m.Version)
-	if err != nil {
+	old, err := c.storedManifest(ctx, m.Name, m.Version)
+	if errors.Is(err, jetstream.ErrKeyNotFound) {
+		m.PushedAt = time.Now().UTC()
+		data, err := json.Marshal(m)
+		if err != nil {
+			return false, fmt.Errorf("encode the manifest of %s@%s: %w", m.Name, m.Version, err)
+		}
+		// What leads to the manifest comes first: a worker that finds the
+		// version by its digest then knows its level and its signatures.
+		if err := c.writeBeside(ctx, &m, signatures); err != nil {
+			return false, err
+		}
+		if _, err = c.tools.Create(ctx, key, data); err == nil {
+			return true, nil
+		}
+		if !isConflict(err) {
+			return false, fmt.Errorf("register %s@%s: %w", m.Name, m.Version, err)
+		}
+		old, err = c.storedManifest(ctx, m.Name, m.Version) // somebody else was first
+		if err != nil {
+			return false, err
+		}
+	} else if err != nil {
 		return false, err
 	}
 	if old.Digest != m.Digest {
-		return false, fmt.Errorf("register %s@%s: this version exists with another module (%s); versions never change, push a new one", m.Name, m.Version, old.Digest.Short())
+		return false, &VersionTakenError{m.Name, m.Version, old.Digest}
 	}
-	return false, nil
+	if string(old.signedText()) != string(m.signedText()) {
+		signatures = nil // they are of a manifest that is not the registered one
+	}
+	return false, c.writeBeside(ctx, old, signatures)
 }
 
-func (c *Client) tool(ctx context.Context, name, version string) (*Manifest, error) {
-	entry, err := c.tools.Get(ctx, toolKey(name, version))
-	if errors.Is(err, jetstream.ErrKeyNotFound) {
-		return nil, c.noTool(ctx, name+"@"+version)
+// writeBeside stores the index entry of a manifest, and its signatures.
+func (c *Client) writeBeside(ctx context.Context, m *Manifest, signatures []Signature) error {
+	if _, err := c.tools.Create(ctx, digestKey(m.Digest, m.Name, m.Version), nil); err != nil && !isConflict(err) {
+		return fmt.Errorf("register %s@%s: %w", m.Name, m.Version, err)
 	}
+	for _, s := range signatures {
+		if err := c.putSignature(ctx, m, s); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// storedManifest reads a manifest alone, or jetstream.ErrKeyNotFound.
+func (c *Client) storedManifest(ctx context.Context, name, version string) (*Manifest, error) {
+	entry, err := c.tools.Get(ctx, toolKey(name, version))
 	if err != nil {
 		return nil, fmt.Errorf("read tool %s@%s: %w", name, version, err)
 	}
+	return decodeManifest(entry.Key(), entry.Value())
+}
+
+func decodeManifest(key string, data []byte) (*Manifest, error) {
 	var m Manifest
-	if err := json.Unmarshal(entry.Value(), &m); err != nil {
-		return nil, fmt.Errorf("read tool %s@%s: %w", name, version, err)
+	if err := json.Unmarshal(data, &m); err != nil {
+		return nil, fmt.Errorf("read tool %s: %w", key, err)
 	}
+	if toolKey(m.Name, m.Version) != key {
+		return nil, fmt.Errorf("read tool %s: its manifest is of %s@%s", key, m.Name, m.Version)
+	}
+	m.Yanked, m.Channels, m.Signatures = nil, nil, nil
 	return &m, nil
 }
 
+// Manifest reads one version with all that stands beside it. A
+// *NotFoundError says that there is none.
+func (c *Client) Manifest(ctx context.Context, name, version string) (*Manifest, error) {
+	got, err := snapshot(ctx, c.tools, toolKey(name, version), yankPrefix+toolKey(name, version), sigPrefix+"*."+toolKey(name, version), aliasPrefix+name+".*")
+	if err != nil {
+		return nil, fmt.Errorf("read tool %s@%s: %w", name, version, err)
+	}
+	list, err := got.manifests()
+	if err != nil {
+		return nil, err
+	}
+	if len(list) == 0 {
+		return nil, c.noTool(ctx, name+"@"+version)
+	}
+	return &list[0], nil
+}
+
+// noTool says what is registered instead.
 func (c *Client) noTool(ctx context.Context, ref string) error {
 	hint := "push one with: submit tool push FILE.wasm --name NAME --version VERSION"
-	if all, err := c.Tools(ctx); err == nil && len(all) > 0 {
-		names := make([]string, 0, len(all))
-		for _, m := range all {
-			names = append(names, m.Name+"@"+m.Version)
+	if keys, err := toolKeys(ctx, c.tools); err == nil && len(keys.versions) > 0 {
+		var names []string
+		for _, name := range keys.names() {
+			for _, version := range keys.versions[name] {
+				names = append(names, name+"@"+version)
+			}
 		}
 		if len(names) > 12 {
 			names = append(names[:12], "...")
@@ -121,113 +242,4 @@ func (c *Client) noTool(ctx context.Context, ref string) error {
 		hint = "registered: " + strings.Join(names, ", ")
 	}
 	return &NotFoundError{Kind: "tool", Name: ref, Hint: hint}
-}
-
-// Tools lists every registered version, by name and then oldest first.
-func (c *Client) Tools(ctx context.Context) ([]Manifest, error) {
-	watch, err := c.tools.WatchAll(ctx, jetstream.IgnoreDeletes())
-	if err != nil {
-		return nil, fmt.Errorf("list tools: %w", err)
-	}
-	defer func() { _ = watch.Stop() }()
-	var out []Manifest
-	for {
-		select {
-		case <-ctx.Done():
-			return nil, context.Cause(ctx)
-		case entry, ok := <-watch.Updates():
-			if !ok || entry == nil {
-				slices.SortFunc(out, func(a, b Manifest) int {
-					return cmp.Or(cmp.Compare(a.Name, b.Name), CompareVersions(a.Version, b.Version))
-				})
-				return out, nil
-			}
-			var m Manifest
-			if err := json.Unmarshal(entry.Value(), &m); err != nil {
-				return nil, fmt.Errorf("list tools: key %s: %w", entry.Key(), err)
-			}
-			out = append(out, m)
-		}
-	}
-}
-
-// Resolve pins a tool reference: `name@version`, `name` (its newest version)
-// or `sha256:<digest>` of a registered module. References to s3:// objects
-// are resolved by the caller, who can read them.
-func (c *Client) Resolve(ctx context.Context, ref string) (*Manifest, error) {
-	if d, err := artifacts.ParseDigest(ref); err == nil {
-		all, err := c.Tools(ctx)
-		if err != nil {
-			return nil, err
-		}
-		for i := range all {
-			if all[i].Digest == d {
-				return &all[i], nil
-			}
-		}
-		return nil, c.noTool(ctx, ref)
-	}
-	name, version, pinned := strings.Cut(ref, "@")
-	if !ValidToolName(name) || pinned && !ValidToolVersion(version) {
-		return nil, fmt.Errorf("tool reference %q: write NAME, NAME@VERSION, sha256:DIGEST or s3://BUCKET/KEY.wasm", ref)
-	}
-	if pinned {
-		return c.tool(ctx, name, version)
-	}
-	all, err := c.Tools(ctx)
-	if err != nil {
-		return nil, err
-	}
-	for i := len(all) - 1; i >= 0; i-- { // versions ascend within a name
-		if all[i].Name == name {
-			return &all[i], nil
-		}
-	}
-	return nil, c.noTool(ctx, ref)
-}
-
-// CompareVersions orders versions as Semantic Versioning 2.0.0 does for those
-// that follow it, and by their numbers and text otherwise.
-func CompareVersions(a, b string) int {
-	coreA, preA, hasPreA := strings.Cut(strings.TrimPrefix(a, "v"), "-")
-	coreB, preB, hasPreB := strings.Cut(strings.TrimPrefix(b, "v"), "-")
-	if c := compareDotted(coreA, coreB); c != 0 {
-		return c
-	}
-	switch {
-	case hasPreA && !hasPreB:
-		return -1
-	case !hasPreA && hasPreB:
-		return 1
-	}
-	return cmp.Or(compareDotted(preA, preB), cmp.Compare(a, b))
-}
-
-func compareDotted(a, b string) int {
-	as, bs := strings.Split(a, "."), strings.Split(b, ".")
-	for i := range max(len(as), len(bs)) {
-		switch {
-		case i >= len(as):
-			return -1
-		case i >= len(bs):
-			return 1
-		}
-		x, errX := strconv.ParseUint(as[i], 10, 64)
-		y, errY := strconv.ParseUint(bs[i], 10, 64)
-		c := 0
-		switch {
-		case errX == nil && errY == nil:
-			c = cmp.Compare(x, y)
-		case errX == nil:
-			c = -1 // numbers come before words
-		case errY == nil:
-			c = 1
-		default:
-			c = cmp.Compare(as[i], bs[i])
-		}
-		if c != 0 {
-			return c
-		}
-	}
-	return 0
 }
