@@ -235,9 +235,12 @@ func (r *run) execute(ctx context.Context) error {
 	end(nil)
 	if err == nil {
 		defer func() { _ = inst.Close(gctx) }()
-		start := inst.ExportedFunction("_start")
+		start := inst.ExportedFunction(r.mod.start)
 		_, end := r.a.Begin(ctx, jobs.PhaseRun)
-		_, err = start.Call(gctx)
+		var results []uint64
+		if results, err = start.Call(gctx); err == nil {
+			err = startResult(results)
+		}
 		end(nil, attribute.Int64("boxfleet.fuel", int64(m.FuelConsumed())))
 	}
 	o := meter.Classify(err, m)

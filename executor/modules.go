@@ -22,6 +22,7 @@ import (
 
 	"boxfleet/artifacts"
 	"boxfleet/executor/wasihttp"
+	"boxfleet/limits/component"
 	"boxfleet/limits/metering"
 )
 
@@ -30,7 +31,8 @@ type module struct {
 	compiled wazero.CompiledModule
 	info     *metering.Info
 	weight   int64
-	network  bool // it imports wasi:http or what belongs to it
+	start    string // the export that runs the program
+	network  bool   // it imports wasi:http or what belongs to it
 
 	refs int           // guarded by moduleCache.mu
 	elem *list.Element // in the LRU list; nil once evicted
@@ -178,9 +180,9 @@ func (c *moduleCache) compile(ctx context.Context, d artifacts.Digest, read sour
 		close(p.done)
 	}()
 	path := filepath.Join(c.wasmDir, d.Hex())
-	if info, wasm, err := readRewritten(path); err == nil {
+	if kept, err := readRewritten(path); err == nil {
 		p.disk = true
-		if p.m, p.err = c.load(ctx, c.rt, info, wasm); p.err == nil {
+		if p.m, p.err = c.load(ctx, c.rt, kept); p.err == nil {
 			now := time.Now()
 			_ = os.Chtimes(path, now, now) // for the sweep's least recently used
 			return
@@ -195,20 +197,20 @@ func (c *moduleCache) compile(ctx context.Context, d artifacts.Digest, read sour
 		p.err = err
 		return
 	}
-	rewritten, err := c.rewritten(raw)
+	ready, err := c.rewritten(raw)
 	if err != nil {
 		p.err = err
 		return
 	}
 	c.compiles.Add(ctx, 1)
-	if p.m, p.err = c.load(ctx, c.rt, rewritten.Info, rewritten.Wasm); p.err != nil {
+	if p.m, p.err = c.load(ctx, c.rt, ready); p.err != nil {
 		// Either nobody can compile it, or the code that is kept for it is damaged.
-		if p.m, p.err = c.loadFresh(ctx, rewritten.Info, rewritten.Wasm, p.err); p.err == nil {
+		if p.m, p.err = c.loadFresh(ctx, ready, p.err); p.err == nil {
 			c.dropNative()
 		}
 		return
 	}
-	if err := writeRewritten(path, rewritten); err == nil {
+	if err := writeRewritten(path, ready); err == nil {
 		c.sweep()
 	}
 }
@@ -223,11 +225,19 @@ func (c *moduleCache) dropNative() {
 	}
 }
 
+// program is a metered module, ready to be compiled.
+type program struct {
+	initial
+	wasm []byte
+}
+
 // initial is what must be known of a module before it is instantiated. It
 // stands as one line of JSON before the rewritten module in the cache.
 type initial struct {
 	Memories []metering.Memory
 	Tables   []metering.Table
+	// Start is the export that runs the program.
+	Start string
 	// CRC is of the rewritten module (CRC-32C): a changed bit could otherwise
 	// be a valid module with other limits. It guards against broken disks; who
 	// can write the directory needs no such trick.
@@ -236,49 +246,63 @@ type initial struct {
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-func writeRewritten(path string, m *metering.Module) error {
-	head, err := json.Marshal(initial{m.Info.Memories, m.Info.Tables, crc32.Checksum(m.Wasm, castagnoli)})
+func writeRewritten(path string, p *program) error {
+	head, err := json.Marshal(p.initial)
 	if err != nil {
 		return err
 	}
-	return writeAtomic(path, slices.Concat(head, []byte{'\n'}, m.Wasm))
+	return writeAtomic(path, slices.Concat(head, []byte{'\n'}, p.wasm))
 }
 
-func readRewritten(path string) (*metering.Info, []byte, error) {
+func readRewritten(path string) (*program, error) {
 	data, err := os.ReadFile(path)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	head, wasm, _ := bytes.Cut(data, []byte{'\n'})
-	var in initial
-	if err := json.Unmarshal(head, &in); err != nil {
-		return nil, nil, err
+	p := &program{wasm: wasm}
+	if err := json.Unmarshal(head, &p.initial); err != nil {
+		return nil, err
 	}
-	if sum := crc32.Checksum(wasm, castagnoli); sum != in.CRC {
-		return nil, nil, fmt.Errorf("%s is damaged: checksum %08x, want %08x", path, sum, in.CRC)
+	if sum := crc32.Checksum(wasm, castagnoli); sum != p.CRC {
+		return nil, fmt.Errorf("%s is damaged: checksum %08x, want %08x", path, sum, p.CRC)
 	}
-	return &metering.Info{Memories: in.Memories, Tables: in.Tables}, wasm, nil
+	if p.Start == "" {
+		return nil, fmt.Errorf("%s does not say how the program starts", path)
+	}
+	return p, nil
 }
 
-// rewritten meters a module, or says why it can never run.
-func (c *moduleCache) rewritten(raw []byte) (*metering.Module, error) {
-	m, err := metering.Rewrite(raw, c.rewrite)
+// rewritten meters a module, or the main module of a component, or says why it
+// can never run.
+func (c *moduleCache) rewritten(raw []byte) (*program, error) {
+	main, start, err := component.Main(raw)
 	if err != nil {
 		return nil, &badModuleError{err}
 	}
-	if err := checkModule(m.Info); err != nil {
+	m, err := metering.Rewrite(main, c.rewrite)
+	if err != nil {
 		return nil, &badModuleError{err}
 	}
-	return m, nil
+	if err := checkModule(m.Info, start); err != nil {
+		return nil, &badModuleError{err}
+	}
+	return &program{initial{m.Info.Memories, m.Info.Tables, start, crc32.Checksum(m.Wasm, castagnoli)}, m.Wasm}, nil
 }
 
 // load compiles rewritten wasm in rt, from its disk cache when it has it.
-func (c *moduleCache) load(ctx context.Context, rt wazero.Runtime, info *metering.Info, wasm []byte) (*module, error) {
-	compiled, err := rt.CompileModule(ctx, wasm)
+func (c *moduleCache) load(ctx context.Context, rt wazero.Runtime, p *program) (*module, error) {
+	compiled, err := rt.CompileModule(ctx, p.wasm)
 	if err != nil {
 		return nil, &badModuleError{fmt.Errorf("the module does not compile: %w", err)}
 	}
-	m := &module{compiled: compiled, info: info, weight: 3 * int64(len(wasm))}
+	if err := checkStart(compiled, p.Start); err != nil {
+		return nil, errors.Join(&badModuleError{err}, compiled.Close(ctx))
+	}
+	m := &module{
+		compiled: compiled, weight: 3 * int64(len(p.wasm)), start: p.Start,
+		info: &metering.Info{Memories: p.Memories, Tables: p.Tables},
+	}
 	var needs []string
 	for _, f := range compiled.ImportedFunctions() {
 		from, _, _ := f.Import()
@@ -296,12 +320,12 @@ func (c *moduleCache) load(ctx context.Context, rt wazero.Runtime, info *meterin
 
 // loadFresh compiles without the disk cache: when its files are damaged in a
 // way wazero refuses, or when a job asked for it.
-func (c *moduleCache) loadFresh(ctx context.Context, info *metering.Info, wasm []byte, first error) (*module, error) {
+func (c *moduleCache) loadFresh(ctx context.Context, p *program, first error) (*module, error) {
 	rt, err := c.fresh(ctx)
 	if err != nil {
 		return nil, errors.Join(first, err)
 	}
-	m, err := c.load(ctx, rt, info, wasm)
+	m, err := c.load(ctx, rt, p)
 	if err != nil {
 		_ = rt.Close(ctx)
 		return nil, err
@@ -322,12 +346,12 @@ func (c *moduleCache) uncached(ctx context.Context, read source) (*module, error
 	if err != nil {
 		return nil, err
 	}
-	rewritten, err := c.rewritten(raw)
+	ready, err := c.rewritten(raw)
 	if err != nil {
 		return nil, err
 	}
 	c.compiles.Add(ctx, 1)
-	m, err := c.loadFresh(ctx, rewritten.Info, rewritten.Wasm, nil)
+	m, err := c.loadFresh(ctx, ready, nil)
 	if err == nil {
 		m.refs = 1
 	}

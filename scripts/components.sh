@@ -1,0 +1,45 @@
+#!/bin/sh
+# Rebuilds the components of limits/component/testdata from their sources, with
+# two versions of the component tools as npm ships them, since what a component
+# looks like inside is up to the tool's version. The results are committed, so
+# tests need only Go. Wants clang with the wasm32 target, wasm-ld, wasi-libc and
+# npm.
+#
+#   scripts/components.sh [DIRECTORY FOR THE TOOLS]
+set -eu
+root=$(cd "$(dirname "$0")/.." && pwd)
+data=$root/limits/component/testdata
+tools=${1:-$(mktemp -d)}
+new=1.35.0 middle=1.15.4 old=1.0.0
+for v in $new $middle $old; do
+	if [ ! -e "$tools/$v/node_modules" ]; then
+		mkdir -p "$tools/$v"
+		(cd "$tools/$v" && npm install --silent --ignore-scripts --omit=optional "@bytecodealliance/jco@$v")
+	fi
+done
+jco() { v=$1; shift; "$tools/$v/node_modules/.bin/jco" "$@"; }
+build=$(mktemp -d)
+trap 'rm -rf "$build"' EXIT
+cd "$build"
+
+cc() { clang --target=wasm32-wasi --sysroot=/usr -std=c11 -Wall -Wl,-z,stack-size=65536 -Wl,--strip-debug "$@"; }
+
+# The interfaces, in the version that a guest names.
+wit() {
+	mkdir -p "wit-$1/deps"
+	cp -r "$tools/$new"/node_modules/@bytecodealliance/jco/lib/wit/builtin/0.2.12/* "wit-$1/deps/"
+	find "wit-$1" -name '*.wit' -exec sed -i "s/0\.2\.12/$1/g" {} +
+	sed "s/VERSION/$1/g" "$data/worlds.wit" >"wit-$1/worlds.wit"
+}
+
+cc -Os -nostdlib -o say.core "$data/say.c"
+for v in $new $middle $old; do
+	jco $v new say.core --wasi-command -o "$data/say-jco$v.wasm"
+done
+
+# What makes HTTP requests, with the versions that tools in the wild have.
+wit 0.2.9
+sed 's/@0\.2\.0/@0.2.9/' "$root/executor/testdata/guests/fetch.c" >fetch.c
+cc -O1 -nodefaultlibs -lc -I "$root/executor/testdata/guests" -o fetch.core fetch.c
+jco $middle embed fetch.core --wit wit-0.2.9 --world-name fetch -o fetch.embedded
+jco $middle new fetch.embedded --wasi-command -o "$data/fetch.wasm"
