@@ -62,7 +62,7 @@ func (a *app) root() *cobra.Command {
 	root.AddCommand(
 		a.runCommand(), a.batchCommand(), a.toolCommand(),
 		a.statusCommand(), a.listCommand(), a.resultCommand(), a.logsCommand(), a.waitCommand(), a.cancelCommand(),
-		a.traceCommand(), a.deadCommand(), a.versionCommand(),
+		a.traceCommand(), a.deadCommand(), a.mcpCommand(), a.versionCommand(),
 	)
 	return root
 }
