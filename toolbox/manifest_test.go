@@ -1,13 +1,10 @@
 package toolbox
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -15,6 +12,7 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
 	"boxfleet/toolbox/internal/guest"
+	"boxfleet/toolbox/internal/helptext"
 	"boxfleet/toolbox/internal/manifest"
 )
 
@@ -50,88 +48,10 @@ func TestEveryToolHasAManifest(t *testing.T) {
 
 func TestInputSchemasAreSchemas(t *testing.T) {
 	for _, m := range manifests {
-		if _, err := compileSchema(m); err != nil {
+		if _, err := helptext.Schema(m); err != nil {
 			t.Errorf("%s: %v", m.Name, err)
 		}
 	}
-}
-
-func compileSchema(m *manifest.Manifest) (*jsonschema.Schema, error) {
-	document, err := jsonschema.UnmarshalJSON(bytes.NewReader(m.InputSchema))
-	if err != nil {
-		return nil, err
-	}
-	if draft := document.(map[string]any)["$schema"]; draft != "https://json-schema.org/draft/2020-12/schema" {
-		return nil, fmt.Errorf("$schema is %v: want 2020-12", draft)
-	}
-	compiler := jsonschema.NewCompiler()
-	if err := compiler.AddResource(m.Name, document); err != nil {
-		return nil, err
-	}
-	return compiler.Compile(m.Name)
-}
-
-// helpText is what a registry can read from `--help`.
-type helpText struct {
-	title, description, keywords, level string
-	options                             map[string]helpOption
-}
-
-type helpOption struct {
-	kind, text           string
-	required, repeatable bool
-	initial              string
-	values               []string
-}
-
-var (
-	optionLine = regexp.MustCompile(`^(?:  -[A-Za-z], |      )--([a-z0-9-]+)(?: <(STRING|NUMBER)>)? +(.*)$`)
-	note       = regexp.MustCompile(` \[(required|repeatable|default|possible values)(?:: ([^\]]*))?\]`)
-)
-
-func parseHelp(t *testing.T, text string) helpText {
-	t.Helper()
-	lines := strings.Split(text, "\n")
-	if len(lines) < 8 {
-		t.Fatalf("help has %d lines:\n%s", len(lines), text)
-	}
-	h := helpText{title: lines[0], description: lines[1], options: make(map[string]helpOption)}
-	for i, line := range lines {
-		if value, ok := strings.CutPrefix(line, "Keywords: "); ok {
-			h.keywords = value
-		}
-		if value, ok := strings.CutPrefix(line, "PermissionLevel: "); ok {
-			h.level = value
-		}
-		if line == "Options:" {
-			lines = lines[i+1:]
-			break
-		}
-	}
-	for _, line := range lines {
-		if line == "" {
-			continue
-		}
-		match := optionLine.FindStringSubmatch(line)
-		if match == nil {
-			t.Fatalf("not an option's line: %q", line)
-		}
-		o := helpOption{kind: match[2], text: note.ReplaceAllString(match[3], "")}
-		for _, n := range note.FindAllStringSubmatch(match[3], -1) {
-			switch n[1] {
-			case "required":
-				o.required = true
-			case "repeatable":
-				o.repeatable = true
-			case "default":
-				o.initial = n[2]
-			case "possible values":
-				o.values = strings.Split(n[2], ", ")
-			}
-		}
-		h.options[match[1]] = o
-	}
-	return h
 }
 
 func TestManifestsSayWhatHelpSays(t *testing.T) {
@@ -145,71 +65,10 @@ func TestManifestsSayWhatHelpSays(t *testing.T) {
 			if err != nil || outcome.Code != 0 || outcome.Stderr != "" {
 				t.Fatalf("--help: %+v, %v", outcome, err)
 			}
-			h := parseHelp(t, outcome.Stdout)
-			if want := m.Name + " " + m.Version; h.title != want {
-				t.Errorf("help starts with %q: want %q", h.title, want)
+			for _, err := range helptext.Compare(m, outcome.Stdout) {
+				t.Error(err)
 			}
-			if h.description != m.Description || h.keywords != strings.Join(m.Keywords, ", ") || h.level != m.PermissionLevel {
-				t.Errorf("manifest %q %q %q; help %q %q %q",
-					m.Description, m.Keywords, m.PermissionLevel, h.description, h.keywords, h.level)
-			}
-			delete(h.options, "help")
-			compareSchema(t, m, h.options)
 		})
-	}
-}
-
-// property is the part of an input schema's property that help can say.
-type property struct {
-	Type        string
-	Description string
-	Default     any
-	Enum        []string
-	Items       struct{ Type string }
-}
-
-func compareSchema(t *testing.T, m *manifest.Manifest, options map[string]helpOption) {
-	t.Helper()
-	var schema struct {
-		Properties           map[string]property
-		Required             []string
-		AdditionalProperties *bool
-	}
-	dec := json.NewDecoder(bytes.NewReader(m.InputSchema))
-	dec.UseNumber()
-	if err := dec.Decode(&schema); err != nil {
-		t.Fatal(err)
-	}
-	if schema.AdditionalProperties == nil || *schema.AdditionalProperties {
-		t.Error("the input schema lets unknown members through")
-	}
-	for name, o := range options {
-		key := strings.ReplaceAll(name, "-", "_")
-		got, ok := schema.Properties[key]
-		if !ok {
-			t.Errorf("--%s has no property %s", name, key)
-			continue
-		}
-		delete(schema.Properties, key)
-		want := property{Type: map[string]string{"": "boolean", "STRING": "string", "NUMBER": "integer"}[o.kind], Description: o.text, Enum: o.values}
-		if o.repeatable {
-			want.Items.Type, want.Type = want.Type, "array"
-		}
-		if o.initial != "" {
-			want.Default = o.initial
-		}
-		if got.Default != nil {
-			got.Default = fmt.Sprint(got.Default)
-		}
-		if fmt.Sprintf("%+v", got) != fmt.Sprintf("%+v", want) {
-			t.Errorf("property %s is %+v: help says %+v", key, got, want)
-		}
-		if slices.Contains(schema.Required, key) != o.required {
-			t.Errorf("--%s: required is %v in help and not so in the schema", name, o.required)
-		}
-	}
-	for key := range schema.Properties {
-		t.Errorf("property %s is no option", key)
 	}
 }
 
@@ -248,7 +107,7 @@ func TestInputReachesTools(t *testing.T) {
 // argv maps checked input to arguments, in the order of their names.
 func argv(t *testing.T, m *manifest.Manifest, input string) []string {
 	t.Helper()
-	schema, err := compileSchema(m)
+	schema, err := helptext.Schema(m)
 	if err != nil {
 		t.Fatal(err)
 	}
