@@ -177,6 +177,10 @@ func (w *Worker) handle(work context.Context, m *nats.Msg, s *slot) {
 	w.spanFrom(ctx, PhaseQueueWait, j.SubmittedAt, received)
 	a.endPhase(ctx, PhaseQueueWait, max(0, received.Sub(j.SubmittedAt)))
 
+	if err := w.untilDue(ctx, a); err != nil {
+		w.later(ctx, a, 0)
+		return
+	}
 	switch verdict, err := w.claim(ctx, a, seq); {
 	case err != nil:
 		w.log.WarnContext(ctx, "cannot claim a job, giving it back", "job", j.ID, "error", err)
@@ -190,7 +194,9 @@ func (w *Worker) handle(work context.Context, m *nats.Msg, s *slot) {
 	case a.rec.CancelRequested: // its last holder went silent before it heard of it
 		w.finish(ctx, a, canceledResult(nil))
 	case verdict == claimSpent:
-		w.bury(ctx, a, errSpent)
+		w.bury(ctx, a, w.whySpent(a))
+	case verdict == claimExpired:
+		w.finish(ctx, a, expiredResult(a.Job, a.rec))
 	default:
 		res, err := w.runSafely(ctx, a)
 		if err == nil { // an error may mean that the worker is sick: then nothing is to start

@@ -2,7 +2,6 @@ package jobs
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -43,10 +42,10 @@ func (w *Worker) bury(ctx context.Context, a *Attempt, why error) {
 	defer cancel()
 	defer context.AfterFunc(w.settling, cancel)()
 	text := why.Error()
-	if errors.Is(why, errSpent) {
-		text = spentText(a.rec)
+	if spent, ok := asSpent(why); ok {
+		text = spentText(spent, a.rec)
 	} else {
-		a.rec.addTry(why, time.Now())
+		a.rec.addTry(why, w.now())
 	}
 	letter := DeadLetter{Tool: a.Job.Tool.String(), Attempt: a.rec.counted(), Tries: a.rec.Tries, Error: text}
 	if err := w.deadLetter(ctx, a.msg, letter); err != nil {
@@ -65,14 +64,6 @@ func (w *Worker) bury(ctx context.Context, a *Attempt, why error) {
 		return
 	}
 	w.ended(ctx, a)
-}
-
-func spentText(rec *Record) string {
-	text := fmt.Sprintf("all %d attempts are spent", rec.counted())
-	if n := len(rec.Tries); n > 0 {
-		text += "; the last one: " + rec.Tries[n-1].Error
-	}
-	return text
 }
 
 // buryMessage ends a message that is not a job this program can read. If it

@@ -14,9 +14,8 @@ const (
 	claimDone                 // finished: acknowledge and forget
 	claimWait                 // a second message of a job that runs: look again later
 	claimSpent                // attempts are spent: ours to bury
+	claimExpired              // it waited too long: ours to end
 )
-
-var errSpent = errors.New("the attempts are spent")
 
 // claim makes this worker the holder of the job by compare-and-set on its
 // record. The common case, a first delivery, is one write.
@@ -46,14 +45,13 @@ func (w *Worker) claim(ctx context.Context, a *Attempt, seq uint64) (verdict, er
 			if there, err := w.inQueue(ctx, rec.Seq); err != nil || there {
 				return claimWait, err
 			}
-			rec.addTry(fmt.Errorf("worker %s held it by a message that is gone", rec.Worker), time.Now())
+			rec.addTry(fmt.Errorf("worker %s held it by a message that is gone", rec.Worker), w.now())
 		case rec.State == Running:
-			rec.addTry(fmt.Errorf("worker %s went silent", rec.Worker), time.Now())
+			rec.addTry(fmt.Errorf("worker %s went silent", rec.Worker), w.now())
 		}
 		// Whoever buries a job holds it too: the worker that went silent may
 		// wake up and commit until then, and not after.
-		if v = claimSpent; rec.counted() < w.maxAttempts(a.Job) {
-			v = claimRun
+		if v = w.another(a.Job, rec); v == claimRun {
 			rec.Attempt++
 		}
 		rec.State, rec.Worker, rec.Seq, rec.StartedAt = Running, w.cfg.Name, seq, time.Now().UTC()

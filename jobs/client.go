@@ -155,7 +155,11 @@ func (c *Client) message(ctx context.Context, j *Job) (*nats.Msg, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := j.routed(j.firstLane(time.Now()), data)
+	now := time.Time{}
+	if !j.RunAt.IsZero() {
+		now = c.Now(ctx)
+	}
+	m := j.routed(j.firstLane(now), data)
 	m.Header.Set(jetstream.MsgIDHeader, j.Tenant+"."+j.ID)
 	injectTrace(ctx, m.Header)
 	return m, nil

@@ -26,6 +26,8 @@ type Try struct {
 	Worker string    `json:"worker"`
 	At     time.Time `json:"at"`
 	Error  string    `json:"error"`
+	// Uncounted tries failed for reasons that are not the job's.
+	Uncounted bool `json:"uncounted,omitempty"`
 }
 
 // Record is the truth about a job: one key in the status bucket, changed by
@@ -53,6 +55,8 @@ type Record struct {
 	Labels          map[string]string `json:"labels,omitempty"`
 	SubmittedAt     time.Time         `json:"submitted_at"`
 	StartedAt       time.Time         `json:"started_at,omitzero"`
+	RunAt           time.Time         `json:"run_at,omitzero"`
+	ExpiresAt       time.Time         `json:"expires_at,omitzero"`
 	Tries           []Try             `json:"tries,omitempty"`
 	Result          *Result           `json:"result,omitempty"`
 }
@@ -93,7 +97,7 @@ func recordKey(tenant, id string) string { return tenant + "." + id }
 func newRecord(j *Job) *Record {
 	return &Record{
 		State: Queued, V: WireVersion, ID: j.ID, Tenant: j.Tenant, Batch: j.Batch, Priority: j.Priority,
-		Tool: j.Tool, Labels: j.Labels, SubmittedAt: j.SubmittedAt,
+		Tool: j.Tool, Labels: j.Labels, RunAt: j.RunAt, ExpiresAt: j.ExpiresAt, SubmittedAt: j.SubmittedAt,
 	}
 }
 

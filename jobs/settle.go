@@ -29,6 +29,8 @@ func (w *Worker) settle(ctx context.Context, a *Attempt, res *Result, err error)
 		w.dropped(ctx, a, ErrFenced)
 	case errors.Is(cause, ErrCanceled):
 		w.finish(ctx, a, canceledResult(res))
+	case err == nil && w.retriesExit(a, res):
+		w.exitFails(ctx, a, res)
 	case err == nil && (cause == nil || res.Outcome != Canceled):
 		w.finish(ctx, a, res) // it may have ended just before it was to stop
 	case errors.Is(cause, ErrDraining), err == nil:
@@ -69,6 +71,11 @@ func (w *Worker) failed(ctx context.Context, a *Attempt, err error) {
 		w.bury(ctx, a, err)
 		return
 	}
+	if over := w.retriesOver(a.Job, a.rec, w.now()); over != nil {
+		a.rec.addTry(err, w.now())
+		w.bury(ctx, a, over)
+		return
+	}
 	w.giveBack(ctx, a, err, true)
 }
 
@@ -76,12 +83,15 @@ func (w *Worker) failed(ctx context.Context, a *Attempt, err error) {
 // pays for the attempt.
 func (w *Worker) giveBack(ctx context.Context, a *Attempt, why error, counted bool) {
 	delay := time.Duration(0)
-	a.rec.addTry(why, time.Now())
+	a.rec.addTry(why, w.now())
 	switch {
 	case counted:
 		delay = retryDelay(a.rec.counted())
 	default:
 		a.rec.Uncounted++
+		if n := len(a.rec.Tries); n > 0 && a.rec.Tries[n-1].Number == a.rec.Attempt {
+			a.rec.Tries[n-1].Uncounted = true
+		}
 		if !errors.Is(why, ErrDraining) {
 			delay = jitter(w.cfg.sickDelay)
 		}

@@ -42,6 +42,9 @@ type WorkerConfig struct {
 	Slots int
 	// MaxAttempts of a job that asks for no other number; default 5.
 	MaxAttempts int
+	// MaxRetryAge is how long after its first failed attempt a job is tried
+	// again; default 24 h.
+	MaxRetryAge time.Duration
 	// Grace is how long running jobs may go on after Run's context ends;
 	// default 20 s.
 	Grace time.Duration
@@ -75,6 +78,9 @@ func (c WorkerConfig) WithDefaults() WorkerConfig {
 	}
 	if c.MaxAttempts == 0 {
 		c.MaxAttempts = 5
+	}
+	if c.MaxRetryAge == 0 {
+		c.MaxRetryAge = 24 * time.Hour
 	}
 	if c.Grace == 0 {
 		c.Grace = 20 * time.Second
@@ -116,6 +122,8 @@ func (c WorkerConfig) Validate() error {
 		return fmt.Errorf("slots: %d; write 1 to 4096", c.Slots)
 	case c.MaxAttempts < 1:
 		return fmt.Errorf("max_attempts: %d; at least 1", c.MaxAttempts)
+	case c.MaxRetryAge < 0:
+		return fmt.Errorf("max_retry_age: %s; it cannot be negative", c.MaxRetryAge)
 	}
 	return c.Topology.Validate()
 }
