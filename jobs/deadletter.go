@@ -3,9 +3,7 @@ package jobs
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"iter"
 	"strconv"
 	"strings"
 	"time"
@@ -74,38 +72,4 @@ func subjectToken(s string) string {
 		}
 		return '_'
 	}, s[:min(len(s), 64)])
-}
-
-// DeadLetters walks the tenant's dead letters, oldest first.
-func (c *Client) DeadLetters(ctx context.Context) iter.Seq2[*DeadLetter, error] {
-	return func(yield func(*DeadLetter, error) bool) {
-		stream, err := c.js.Stream(ctx, StreamDead)
-		if err != nil {
-			yield(nil, fmt.Errorf("open the dead letters: %w", hintPublish(err)))
-			return
-		}
-		for seq := uint64(1); ; {
-			m, err := stream.GetMsg(ctx, seq, jetstream.WithGetMsgSubject("dlq."+c.tenant+".>"))
-			if errors.Is(err, jetstream.ErrMsgNotFound) {
-				return
-			}
-			if err != nil {
-				yield(nil, fmt.Errorf("read the dead letters: %w", err))
-				return
-			}
-			var d DeadLetter
-			if err := json.Unmarshal(m.Data, &d); err != nil {
-				err = fmt.Errorf("decode dead letter %d: %w", m.Sequence, err)
-				if !yield(nil, err) {
-					return
-				}
-			} else {
-				d.Seq = m.Sequence
-				if !yield(&d, nil) {
-					return
-				}
-			}
-			seq = m.Sequence + 1
-		}
-	}
 }

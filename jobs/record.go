@@ -58,6 +58,7 @@ type Record struct {
 	RunAt           time.Time         `json:"run_at,omitzero"`
 	ExpiresAt       time.Time         `json:"expires_at,omitzero"`
 	Tries           []Try             `json:"tries,omitempty"`
+	ReplayOf        string            `json:"replay_of,omitempty"`
 	Result          *Result           `json:"result,omitempty"`
 }
 
@@ -97,7 +98,7 @@ func recordKey(tenant, id string) string { return tenant + "." + id }
 func newRecord(j *Job) *Record {
 	return &Record{
 		State: Queued, V: WireVersion, ID: j.ID, Tenant: j.Tenant, Batch: j.Batch, Priority: j.Priority,
-		Tool: j.Tool, Labels: j.Labels, RunAt: j.RunAt, ExpiresAt: j.ExpiresAt, SubmittedAt: j.SubmittedAt,
+		Tool: j.Tool, Labels: j.Labels, RunAt: j.RunAt, ExpiresAt: j.ExpiresAt, SubmittedAt: j.SubmittedAt, ReplayOf: j.ReplayOf,
 	}
 }
 

@@ -186,7 +186,26 @@ func TestDeadLetters(t *testing.T) {
 		t.Fatalf("%v: %+v", err, list)
 	}
 	u.submit("dlq", "list").want(t, 0, "it cannot be", "")
-	u.submit("dlq", "show", fmt.Sprint(list[0].Seq)).want(t, 0, `"id":"buried"`, "")
+	seq := fmt.Sprint(list[0].Seq)
+	u.submit("dlq", "show", seq).want(t, 0, `"id":"buried"`, "")
+
+	again := jobs.ReplayID("buried", list[0].Seq)
+	u.submit("dlq", "replay", "--error", "IT CANNOT").want(t, 0, again, "1 dead letter replayed")
+	u.submit("wait", again).want(t, 1, again+" failed", "")
+	u.submit("dlq", "show", seq).want(t, 0, "replayed as", "")
+	u.submit("dlq", "replay", seq).want(t, 0, "(before)", "1 replayed before")
+	if err := json.Unmarshal([]byte(u.submit("dlq", "list", "--job", again, "--json").out), &list); err != nil || len(list) != 1 {
+		t.Fatalf("%v: %+v", err, list)
+	}
+	u.submit("status", again).want(t, 0, "buried", "")
+	u.submit("dlq", "purge", "--tool", "nobody").want(t, 0, "0 dead letters removed", "")
+	u.submit("dlq", "purge", "--tool", tool, "--since", "1h").want(t, 0, "2 dead letters removed", "")
+	u.submit("dlq", "list").want(t, 0, "", "no dead letters")
+	for _, args := range [][]string{{"replay"}, {"purge"}, {"purge", seq, "--all"}, {"replay", "--since", "yesterday"}} {
+		if got := u.submit(append([]string{"dlq"}, args...)...); got.code != 2 {
+			t.Errorf("%v: %+v", args, got)
+		}
+	}
 }
 
 func TestToolPush(t *testing.T) {

@@ -12,7 +12,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"boxfleet/jobs"
-	"boxfleet/limits"
 )
 
 type listFlags struct {
@@ -70,14 +69,8 @@ func (f *listFlags) filter() (filter, error) {
 	if out.labels, err = pairs(f.labels, "KEY=VALUE"); err != nil {
 		return out, usagef("--label: %w", err)
 	}
-	if f.since != "" {
-		if d, err := limits.ParseDuration(f.since); err == nil {
-			out.since = time.Now().Add(-time.Duration(d))
-		} else if out.since, err = time.Parse(time.RFC3339, f.since); err != nil {
-			return out, usagef("--since: %q is neither a duration such as 2h nor a date such as 2026-01-31T15:04:05Z", f.since)
-		}
-	}
-	return out, nil
+	out.since, err = pastTime("since", f.since)
+	return out, err
 }
 
 func outcomeNames() string {

@@ -50,6 +50,7 @@ func (a *app) jobStatus(ctx context.Context, id string) error {
 		}
 	}
 	add("batch", rec.Batch)
+	add("replay of", rec.ReplayOf)
 	add("labels", labelText(rec.Labels))
 	add("worker", rec.Worker)
 	if rec.Attempt > 1 || rec.State == jobs.Retrying {
