@@ -3,11 +3,11 @@ package wasihttp
 import (
 	"context"
 	"fmt"
-	"strconv"
-	"strings"
 	"sync"
 
 	"github.com/tetratelabs/wazero"
+
+	"boxfleet/limits/guestabi"
 )
 
 // interfaces are what this package serves. No function differs between the 0.2 versions published so far (0.2.0 to
@@ -32,10 +32,6 @@ func concat(lists ...[]*function) (all []*function) {
 	return all
 }
 
-// maxPatch ends the versions 0.2.x that are served. Each one that some guest imports takes host modules of its own in
-// the runtime, so a tenant must not be able to invent them without end.
-const maxPatch = 31
-
 // Supported says whether a module name that a guest imports is one of ours: an interface of the list above in any
 // version 0.2.x. By the rules of semantic versions all of 0.2.x are one.
 func Supported(module string) bool {
@@ -44,9 +40,8 @@ func Supported(module string) bool {
 }
 
 func lookup(module string) ([]*function, bool) {
-	name, version, ok := strings.Cut(module, "@0.2.")
-	patch, err := strconv.ParseUint(version, 10, 8)
-	if !ok || err != nil || patch > maxPatch || version != strconv.FormatUint(patch, 10) {
+	name, version := guestabi.SplitVersion(module)
+	if !guestabi.Compatible(version) {
 		return nil, false
 	}
 	functions, ok := interfaces[name]

@@ -34,15 +34,6 @@ var preview1 = set(
 	"sock_accept", "sock_recv", "sock_send", "sock_shutdown",
 )
 
-// interfaces are the WASI 0.2 interfaces whose lowered functions a host
-// gives, without their version.
-var interfaces = set(
-	"wasi:http/types", "wasi:http/outgoing-handler",
-	"wasi:io/error", "wasi:io/poll", "wasi:io/streams",
-	"wasi:clocks/monotonic-clock", "wasi:clocks/wall-clock",
-	"wasi:random/random", "wasi:random/insecure", "wasi:random/insecure-seed",
-)
-
 func set(names ...string) map[string]bool {
 	m := make(map[string]bool, len(names))
 	for _, n := range names {
@@ -92,23 +83,17 @@ func checkInterface(imp metering.Import, refuse func(string, ...any) *ImportErro
 	if version == "" {
 		return refuse("an interface needs a version, such as %s@0.2.0", imp.Module)
 	}
-	if !interfaces[name] {
+	functions := interfaces[name]
+	if functions == nil {
 		return refuse("no host gives this interface; given are %s", strings.Join(Interfaces(), ", "))
 	}
 	if !Compatible(version) {
 		return refuse("%s", VersionReason(version))
 	}
-	return nil
-}
-
-// Interfaces lists the WASI 0.2 interfaces that are given, sorted.
-func Interfaces() []string {
-	out := make([]string, 0, len(interfaces))
-	for name := range interfaces {
-		out = append(out, name)
+	if functions[imp.Name] == "" {
+		return refuse("this interface has no such function in WASI 0.2")
 	}
-	slices.Sort(out)
-	return out
+	return nil
 }
 
 // Refused lists every import of a module that no host gives, in the module's
