@@ -57,6 +57,7 @@ type Record struct {
 	StartedAt       time.Time         `json:"started_at,omitzero"`
 	RunAt           time.Time         `json:"run_at,omitzero"`
 	ExpiresAt       time.Time         `json:"expires_at,omitzero"`
+	After           *After            `json:"after,omitempty"`
 	Tries           []Try             `json:"tries,omitempty"`
 	ReplayOf        string            `json:"replay_of,omitempty"`
 	Result          *Result           `json:"result,omitempty"`
@@ -98,7 +99,7 @@ func recordKey(tenant, id string) string { return tenant + "." + id }
 func newRecord(j *Job) *Record {
 	return &Record{
 		State: Queued, V: WireVersion, ID: j.ID, Tenant: j.Tenant, Batch: j.Batch, Priority: j.Priority,
-		Tool: j.Tool, Labels: j.Labels, RunAt: j.RunAt, ExpiresAt: j.ExpiresAt, SubmittedAt: j.SubmittedAt, ReplayOf: j.ReplayOf,
+		Tool: j.Tool, Labels: j.Labels, RunAt: j.RunAt, ExpiresAt: j.ExpiresAt, After: j.After, SubmittedAt: j.SubmittedAt, ReplayOf: j.ReplayOf,
 	}
 }
 

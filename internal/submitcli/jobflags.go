@@ -29,6 +29,7 @@ type jobFlags struct {
 	maxOutboundRequests              uint64
 	deterministic, noCache           bool
 	once                             onceFlags
+	when                             whenFlags
 }
 
 func (f *jobFlags) register(fs *pflag.FlagSet) {
@@ -59,6 +60,7 @@ func (f *jobFlags) register(fs *pflag.FlagSet) {
 	fs.StringVar(&f.priority, "priority", "", "high, normal or low")
 	fs.StringArrayVar(&f.labels, "label", nil, "KEY=VALUE to find the job by; repeatable")
 	f.once.register(fs)
+	f.when.register(fs)
 	fs.IntVar(&f.maxAttempts, "max-attempts", 0, "tries in all when the fleet fails; the worker's default when absent")
 }
 
@@ -137,7 +139,7 @@ func (f *jobFlags) job(up *uploads) (*jobs.Job, []output, error) {
 		V: jobs.WireVersion, ID: f.id, Priority: jobs.Priority(f.priority), Options: opt, Labels: labels,
 		Retry: jobs.Retry{MaxAttempts: f.maxAttempts},
 	}
-	return j, outs, errors.Join(err, f.once.apply(j))
+	return j, outs, errors.Join(err, f.once.apply(j), f.when.apply(j))
 }
 
 // bare drops the field of an error that a flag names already.

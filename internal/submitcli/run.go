@@ -105,6 +105,13 @@ func (a *app) run(ctx context.Context, f *runFlags, ref string, args []string) e
 			j.Args = append(argv, args...)
 		}
 		j.Stdin = stdin.preview()
+		now := time.Time{}
+		if f.when.relative() {
+			now = client.Now(ctx)
+		}
+		if err := f.when.settle(j, now); err != nil {
+			return err
+		}
 		if err := client.Check(j); err != nil {
 			return err
 		}

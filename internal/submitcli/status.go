@@ -52,6 +52,15 @@ func (a *app) jobStatus(ctx context.Context, id string) error {
 	add("batch", rec.Batch)
 	add("replay of", rec.ReplayOf)
 	add("labels", labelText(rec.Labels))
+	if rec.State == jobs.Scheduled {
+		add("starts", whenAhead(rec.RunAt))
+	}
+	if rec.State == jobs.Held {
+		add("waits for", afterText(rec.After))
+	}
+	if rec.State != jobs.Done && rec.State != jobs.Running {
+		add("expires", whenAhead(rec.ExpiresAt))
+	}
 	add("worker", rec.Worker)
 	if rec.Attempt > 1 || rec.State == jobs.Retrying {
 		add("attempt", fmt.Sprint(rec.Attempt))
@@ -108,6 +117,37 @@ func when(t time.Time) string {
 		return ""
 	}
 	return t.Local().Format(time.DateTime) + " (" + ago(t) + ")"
+}
+
+// whenAhead is a time that is to come, as a rule. What waits past its time is
+// ended by the first worker that sees it.
+func whenAhead(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	if d := time.Until(t); d > 0 {
+		return t.Local().Format(time.DateTime) + " (in " + roughly(d) + ")"
+	}
+	return when(t)
+}
+
+// afterText is what a held job waits for.
+func afterText(a *jobs.After) string {
+	if a == nil {
+		return ""
+	}
+	var parts []string
+	for _, id := range a.Jobs {
+		parts = append(parts, "job "+id)
+	}
+	for _, id := range a.Batches {
+		parts = append(parts, "batch "+id)
+	}
+	to := " to succeed"
+	if a.When == jobs.AfterEnded {
+		to = " to end"
+	}
+	return strings.Join(parts, ", ") + to
 }
 
 // phaseOrder is the life of a job.
