@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"iter"
 	"strconv"
 	"sync"
 	"time"
@@ -38,6 +37,7 @@ type Client struct {
 
 	mu     sync.Mutex
 	unique jetstream.KeyValue // bound at its first use
+	book   *batchBook         // opened at its first use
 	ready  map[Priority]bool  // consumers known to exist
 }
 
@@ -233,94 +233,37 @@ func hintPublish(err error) error {
 	return err
 }
 
-// JobWithContext is a job and the trace it belongs to.
-type JobWithContext struct {
-	Ctx context.Context
-	Job *Job
-}
-
-// SubmitMany submits jobs in atomic batches of up to 1,000. Every job is
-// validated as it comes. After each chunk that JetStream has stored it calls
-// stored with the number of jobs in it and how many of them were duplicates
-// of earlier submissions.
-func (c *Client) SubmitMany(ctx context.Context, jobs iter.Seq2[JobWithContext, error], stored func(n, duplicates int)) error {
-	chunk := make([]*nats.Msg, 0, maxAtomicBatch)
-	seen := map[Priority]bool{}
-	known := 0 // jobs whose idempotency keys stand for stored ones
-	var reserved []Reservation
-	flush := func() error {
-		if len(chunk)+known == 0 {
-			return nil
-		}
-		dup := 0
-		if len(chunk) > 0 {
-			var err error
-			if dup, err = c.publishChunk(ctx, chunk); err != nil {
-				return err
-			}
-		}
-		for p := range seen {
-			c.wake(p)
-		}
-		for _, r := range reserved {
-			if err := c.confirm(ctx, r); err != nil {
-				return err
-			}
-		}
-		stored(len(chunk)+known, dup+known)
-		chunk, reserved, known = chunk[:0], reserved[:0], 0
-		clear(seen)
-		return nil
-	}
-	for jc, err := range jobs {
-		if err != nil {
-			return errors.Join(err, flush())
-		}
-		c.complete(jc.Job)
-		if jc.Job.IdempotencyKey != "" {
-			r, duplicate, err := c.reserveKnown(ctx, jc.Job)
-			if err != nil {
-				return errors.Join(err, flush())
-			}
-			if duplicate {
-				known++
-				continue
-			}
-			reserved = append(reserved, r)
-		}
-		m, err := c.message(jc.Ctx, jc.Job)
-		if err == nil {
-			err = c.ensure(ctx, jc.Job.Priority)
-		}
-		if err != nil {
-			return errors.Join(err, flush())
-		}
-		seen[jc.Job.Priority] = true
-		if chunk = append(chunk, m); len(chunk) == maxAtomicBatch {
-			if err := flush(); err != nil {
-				return err
-			}
-		}
-	}
-	return flush()
-}
-
 // publishChunk stores all messages or reports which could not be: atomically
 // if the server takes them so, else one by one (one duplicate id makes the
 // server refuse a whole atomic batch).
 func (c *Client) publishChunk(ctx context.Context, msgs []*nats.Msg) (duplicates int, err error) {
-	if len(msgs) > 1 {
-		err := c.publishAtomic(ctx, msgs)
-		var refused *batchRefused
-		if !errors.As(err, &refused) {
-			return 0, err
-		}
-		for _, m := range msgs {
-			for _, h := range []string{headerBatchID, headerBatchSeq, headerBatchCommit} {
-				m.Header.Del(h)
-			}
+	if taken, err := c.tryAtomic(ctx, msgs); taken || err != nil {
+		return 0, err
+	}
+	return c.publishEach(ctx, msgs)
+}
+
+// tryAtomic stores all messages as one atomic batch. It says whether the server
+// took it: if not, nothing of it is stored.
+func (c *Client) tryAtomic(ctx context.Context, msgs []*nats.Msg) (taken bool, err error) {
+	if len(msgs) < 2 {
+		return false, nil
+	}
+	err = c.publishAtomic(ctx, msgs)
+	var refused *batchRefused
+	if !errors.As(err, &refused) {
+		return err == nil, err
+	}
+	for _, m := range msgs {
+		for _, h := range []string{headerBatchID, headerBatchSeq, headerBatchCommit} {
+			m.Header.Del(h)
 		}
 	}
+	return false, nil
+}
+
+// publishEach stores messages one by one.
+func (c *Client) publishEach(ctx context.Context, msgs []*nats.Msg) (duplicates int, err error) {
 	acks := make([]jetstream.PubAckFuture, len(msgs))
 	for i, m := range msgs {
 		// The default stall wait of 200 ms fails under load.
