@@ -28,7 +28,7 @@ func (j *Job) validateWaiting() []error {
 			bad(field, "%d bytes; a key has 1 to %d", len(k), maxKey)
 		}
 	}
-	if !j.RunAt.IsZero() && j.RunAt.After(j.SubmittedAt.Add(maxAhead)) {
+	if !j.RunAt.IsZero() && !j.SubmittedAt.IsZero() && j.RunAt.After(j.SubmittedAt.Add(maxAhead)) {
 		bad("run_at", "%s is more than a year ahead", j.RunAt.Format(time.RFC3339))
 	}
 	if !j.ExpiresAt.IsZero() && !j.ExpiresAt.After(j.RunAt) {

@@ -2,8 +2,8 @@ package submitcli
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"iter"
 	"maps"
 	"slices"
 	"strings"
@@ -30,7 +30,7 @@ func (a *app) listCommand() *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.list(cmd.Context(), &f) },
 	}
 	fs := cmd.Flags()
-	fs.StringSliceVar(&f.states, "state", nil, "queued, running, retrying or done; several with commas")
+	fs.StringSliceVar(&f.states, "state", nil, "scheduled, held, queued, running, retrying or done; several with commas")
 	fs.StringSliceVar(&f.outcomes, "outcome", nil, "succeeded, exited, trapped, ...; several with commas")
 	fs.StringVar(&f.tool, "tool", "", "NAME, NAME@VERSION or sha256:DIGEST")
 	fs.StringVar(&f.batch, "batch", "", "batch id")
@@ -48,13 +48,16 @@ type filter struct {
 	since            time.Time
 }
 
-var states = []jobs.State{jobs.Queued, jobs.Running, jobs.Retrying, jobs.Done}
+var (
+	states        = []jobs.State{jobs.Scheduled, jobs.Held, jobs.Queued, jobs.Running, jobs.Retrying, jobs.Done}
+	waitingStates = states[:3] // these need no record
+)
 
 func (f *listFlags) filter() (filter, error) {
 	out := filter{states: f.states, outcomes: f.outcomes, tool: f.tool, batch: f.batch}
 	for _, s := range f.states {
 		if !slices.Contains(states, jobs.State(s)) {
-			return out, usagef("--state: %q is no state; write queued, running, retrying or done", s)
+			return out, usagef("--state: %q is no state; write scheduled, held, queued, running, retrying or done", s)
 		}
 	}
 	for _, o := range f.outcomes {
@@ -98,13 +101,15 @@ func (f *filter) takes(r *jobs.Record) bool {
 	return true
 }
 
-// mayBeQueued tells whether jobs without a record can match at all.
-func (f *filter) mayBeQueued() bool {
-	return len(f.outcomes) == 0 && (len(f.states) == 0 || slices.Contains(f.states, string(jobs.Queued)))
+// mayWait tells whether jobs without a record can match at all.
+func (f *filter) mayWait() bool {
+	if len(f.outcomes) > 0 {
+		return false
+	}
+	return len(f.states) == 0 || slices.ContainsFunc(f.states, func(s string) bool {
+		return slices.Contains(waitingStates, jobs.State(s))
+	})
 }
-
-// maxQueuedLooks is how many waiting jobs are looked at one by one.
-const maxQueuedLooks = 5000
 
 func (a *app) list(ctx context.Context, f *listFlags) error {
 	want, err := f.filter()
@@ -116,44 +121,28 @@ func (a *app) list(ctx context.Context, f *listFlags) error {
 		return err
 	}
 	newest := newestOf{limit: f.limit}
-	queued := map[string]bool{}
-	if want.mayBeQueued() {
-		ids, err := client.QueuedIDs(ctx)
+	for rec, err := range want.find(ctx, client) {
 		if err != nil {
 			return err
 		}
-		for _, id := range ids {
-			queued[id] = true
-		}
-	}
-	for rec, err := range client.Records(ctx) {
-		if err != nil {
-			return err
-		}
-		delete(queued, rec.ID)
-		if want.takes(rec) {
-			newest.add(rec)
-		}
-	}
-	looked := 0
-	for _, id := range slices.Sorted(maps.Keys(queued)) {
-		if looked++; looked > maxQueuedLooks {
-			a.remark("%d more jobs wait in the queue and were not looked at", len(queued)-maxQueuedLooks)
-			break
-		}
-		rec, err := client.Get(ctx, id)
-		var missing *jobs.NotFoundError
-		if errors.As(err, &missing) {
-			continue // it ended and was removed meanwhile
-		}
-		if err != nil {
-			return err
-		}
-		if want.takes(rec) {
-			newest.add(rec)
-		}
+		newest.add(rec)
 	}
 	return a.printRecords(newest.sorted(), newest.seen)
+}
+
+// find walks the jobs that the filter takes. Only those that can still wait
+// are looked for in the queue.
+func (f *filter) find(ctx context.Context, client *jobs.Client) iter.Seq2[*jobs.Record, error] {
+	if f.mayWait() {
+		return client.Find(ctx, f.takes)
+	}
+	return func(yield func(*jobs.Record, error) bool) {
+		for rec, err := range client.Records(ctx) {
+			if (err != nil || f.takes(rec)) && !yield(rec, err) {
+				return
+			}
+		}
+	}
 }
 
 // newestOf keeps the newest records, and few more than that in memory.

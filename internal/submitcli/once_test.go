@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestIdempotencyKey(t *testing.T) {
@@ -53,4 +54,24 @@ func TestIdempotencyKeysOfABatch(t *testing.T) {
 	if n := u.runs("elsewhere"); n != 1 {
 		t.Errorf("%d runs", n)
 	}
+}
+
+func TestCancelByLabel(t *testing.T) {
+	t.Parallel()
+	u := newUser(t)
+	tool := u.tool(echo)
+	for _, id := range []string{"a1", "a2", "b1"} {
+		path := batchFile(t, tool, `{"tool":"TOOL","id":"`+id+`","labels":{"set":"`+id[:1]+`","all":"yes"},"run_at":"`+time.Now().Add(time.Hour).Format(time.RFC3339)+`"}`)
+		u.submit("batch", path, "--batch-id", "x"+id).want(t, 0, "x"+id, "submitted")
+	}
+	u.submit("list", "--state", "scheduled", "--label", "all=yes").want(t, 0, "b1", "")
+	got := u.submit("cancel", "--label", "set=a", "--label", "all=yes")
+	if got.code != 0 || !strings.Contains(got.out, "a1 canceled\n") || !strings.Contains(got.out, "a2 canceled\n") || strings.Contains(got.out, "b1") || !strings.Contains(got.err, "2 canceled in the queue") {
+		t.Errorf("%+v", got)
+	}
+	u.submit("cancel", "--label", "set=a").want(t, 0, "", "0 canceled")
+	u.submit("cancel", "--tool", tool, "--json").want(t, 0, `"b1"`, "1 canceled")
+	u.submit("cancel", "--label", "set=a", "b1").want(t, 2, "", "give ids")
+	u.submit("cancel", "--label", "nothing").want(t, 2, "", "KEY=VALUE")
+	u.submit("list", "--state", "held,sleeping").want(t, 2, "", "no state")
 }
