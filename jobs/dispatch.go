@@ -3,7 +3,6 @@ package jobs
 import (
 	"context"
 	"errors"
-	"strings"
 	"time"
 
 	"github.com/cenkalti/backoff/v4"
@@ -15,14 +14,6 @@ import (
 // the submitter that a job is stored a little before its consumers see it.
 const lingerRung = 5 * time.Millisecond
 
-// Bounds on looking at queues nobody rang for, so that a fleet of thousands of
-// tenants costs its workers no more than one of dozens.
-const (
-	heatAtOnce  = 64
-	rescanEvery = 10 * time.Second
-	listAtMost  = 100 * time.Millisecond // a ring costs its sender nothing
-)
-
 // dispatcher pulls jobs for a worker's free slots.
 type dispatcher struct {
 	w      *Worker
@@ -32,8 +23,7 @@ type dispatcher struct {
 	poll   *time.Ticker
 	rescan *time.Ticker
 
-	refreshed time.Time // when the queues were last listed
-	unlisted  bool      // a ring named a queue that is not known
+	strange map[*queue]time.Time // rung for first, and never seen in a list
 }
 
 // dispatch is the one goroutine that pulls. It takes free slots first and
@@ -45,7 +35,7 @@ func (w *Worker) dispatch(ctx, work context.Context, ready func()) error {
 		return err
 	}
 	defer pull.close()
-	d := &dispatcher{w: w, work: work, pull: pull, turns: newTurns(), poll: time.NewTicker(w.cfg.PollEvery), rescan: time.NewTicker(rescanEvery)}
+	d := &dispatcher{w: w, work: work, pull: pull, turns: newTurns(), strange: map[*queue]time.Time{}, poll: time.NewTicker(w.cfg.PollEvery), rescan: time.NewTicker(rescanEvery)}
 	defer d.poll.Stop()
 	defer d.rescan.Stop()
 	d.refresh(ctx)
@@ -78,7 +68,7 @@ func (d *dispatcher) run(ctx context.Context) error {
 			w.log.Warn("cannot ask for jobs, trying again", "error", err)
 			sleep(ctx, away.NextBackOff())
 			d.refresh(ctx)
-			d.turns.heat(len(d.turns.all))
+			d.turns.heatAll()
 			continue
 		}
 		away.Reset()
@@ -95,9 +85,9 @@ func (d *dispatcher) hear(ctx context.Context) {
 	for {
 		select {
 		case name := <-d.w.woken:
-			d.rung(ctx, name)
+			d.rung(name)
 		case <-d.poll.C:
-			d.polled(ctx)
+			d.turns.poll(time.Now())
 		case <-d.rescan.C:
 			d.refresh(ctx)
 		default:
@@ -111,38 +101,60 @@ func (d *dispatcher) idle(ctx context.Context) {
 	select {
 	case <-ctx.Done():
 	case name := <-d.w.woken:
-		d.rung(ctx, name)
+		d.rung(name)
 	case <-d.poll.C:
-		d.polled(ctx)
+		d.turns.poll(time.Now())
 	case <-d.rescan.C:
 		d.refresh(ctx)
 	}
 }
 
-func (d *dispatcher) rung(ctx context.Context, name string) {
-	if d.turns.names[name] == nil {
-		if d.unlisted = time.Since(d.refreshed) < listAtMost; !d.unlisted {
-			d.refresh(ctx)
+// Bounds on queues that no list has named, since a ring costs its sender
+// nothing: how many are asked, and how long one may take to appear.
+const (
+	strangersAtMost = 256
+	strangeFor      = 2 * time.Second
+)
+
+// rung takes a submitter's word that a queue has jobs. A queue that is not
+// known yet is asked without looking whether it exists: the server says so if
+// it does not, and listing thousands for one that is new would cost more.
+func (d *dispatcher) rung(name string) {
+	q := d.turns.names[name]
+	if q == nil {
+		if len(d.strange) >= strangersAtMost {
+			return // the next listing finds it
+		}
+		q = d.turns.add(name)
+		d.strange[q] = time.Now()
+	}
+	d.turns.heat(q)
+	d.turns.enliven(q, time.Now())
+	q.rung = true
+}
+
+// refresh takes in the queues of new tenants and keys, and forgets those that
+// are gone.
+func (d *dispatcher) refresh(ctx context.Context) {
+	names, err := d.w.consumers(ctx)
+	if err != nil {
+		d.w.log.Warn("cannot list the queues", "error", err)
+		return
+	}
+	for _, q := range d.turns.all {
+		q.missed++
+	}
+	for _, name := range names {
+		q := d.turns.add(name)
+		q.missed = 0
+		delete(d.strange, q)
+	}
+	for i := len(d.turns.all) - 1; i >= 0; i-- { // drop moves the last one
+		q := d.turns.all[i]
+		if _, strange := d.strange[q]; q.missed > 1 && !strange { // one list may lack what moved between its pages
+			d.turns.drop(q)
 		}
 	}
-	if q := d.turns.names[name]; q != nil {
-		q.hot, q.rung = true, true
-	}
-}
-
-func (d *dispatcher) polled(ctx context.Context) {
-	if d.unlisted {
-		d.refresh(ctx)
-	}
-	d.turns.heat(heatAtOnce)
-}
-
-// refresh takes in the queues of new tenants.
-func (d *dispatcher) refresh(ctx context.Context) {
-	for _, name := range d.w.consumers(ctx) {
-		d.turns.add(name)
-	}
-	d.refreshed, d.unlisted = time.Now(), false
 }
 
 // round fills the slots from hot queues until they are used or every queue
@@ -154,28 +166,46 @@ func (d *dispatcher) round(slots int) (used int, err error) {
 			return used, nil
 		}
 		for i, q := range list {
-			n := q.share
 			linger := time.Duration(0)
 			if q.rung && used == 0 {
 				linger = lingerRung
 			}
-			q.rung, q.share = false, 0
-			got, err := d.pull.fetch(StreamJobs, q.name, n, linger, d.start)
+			got, err := d.ask(q, linger)
 			used += got
-			switch {
-			case errors.Is(err, nats.ErrNoResponders):
-				q.hot = false // the consumer is gone, or its leader is changing
-			case err != nil:
+			if err != nil {
 				for _, rest := range list[i+1:] {
+					d.turns.refund(rest, rest.share)
 					rest.share = 0
 				}
 				return used, err
-			case got < n:
-				q.hot = false
 			}
 		}
 	}
 	return used, nil
+}
+
+// ask pulls what the plan gives a queue.
+func (d *dispatcher) ask(q *queue, linger time.Duration) (got int, err error) {
+	n := q.share
+	q.rung, q.share = false, 0
+	got, err = d.pull.fetch(StreamJobs, q.name, n, linger, d.start)
+	d.turns.refund(q, n-got)
+	if got > 0 {
+		d.turns.enliven(q, time.Now())
+		delete(d.strange, q)
+	}
+	switch {
+	case errors.Is(err, nats.ErrNoResponders): // the consumer is gone, or its leader is changing
+		err = nil
+		d.turns.cool(q)
+		if since, strange := d.strange[q]; strange && time.Since(since) > strangeFor {
+			delete(d.strange, q)
+			d.turns.drop(q)
+		}
+	case err == nil && got < n:
+		d.turns.cool(q)
+	}
+	return got, err
 }
 
 // start runs one job in a slot that was taken for it.
@@ -208,25 +238,24 @@ func (w *Worker) takeSlots(ctx context.Context) int {
 }
 
 // consumers lists the queues of all tenants.
-func (w *Worker) consumers(ctx context.Context) []string {
+func (w *Worker) consumers(ctx context.Context) ([]string, error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	stream, err := w.js.Stream(ctx, StreamJobs)
 	if err != nil {
-		w.log.Warn("cannot list the queues", "error", err)
-		return nil
+		return nil, err
 	}
 	var names []string
 	list := stream.ConsumerNames(ctx)
 	for name := range list.Name() {
-		if strings.HasPrefix(name, "q-") {
+		if isQueue(name) {
 			names = append(names, name)
 		}
 	}
 	if err := list.Err(); err != nil && !errors.Is(err, jetstream.ErrEndOfData) {
-		w.log.Warn("cannot list the queues", "error", err)
+		return nil, err
 	}
-	return names
+	return names, nil
 }
 
 // probe waits a moment and asks whether the worker is well again.

@@ -1,70 +1,257 @@
 package jobs
 
-import "strings"
+import (
+	"container/heap"
+	"slices"
+	"time"
+)
 
-// Weights of a tenant's priorities: of 21 jobs that could come from any of
-// them, 16 are High, 4 Normal and one is Low, which therefore never starves.
-var weights = map[Priority]int{High: 16, Normal: 4, Low: 1}
+// Weights of what a tenant may have waiting: of 25 jobs that could come from
+// any of these, 16 are High, 4 Normal, one is Low, which therefore never
+// starves, and 4 come from the lanes of keys, however many keys there are.
+var weights = [...]int{16, 4, 1, 4}
+
+// Classes of a tenant's queues: the priorities in their order, then keys.
+const (
+	classKeys  = 3
+	classCount = 4
+)
+
+// stride is what a turn costs a tenant of weight 1. It is divided by weights
+// of up to MaxWeight, and a worker counts turns for years without overflow.
+const stride = 1 << 20
 
 // queue is one consumer as the dispatcher sees it.
 type queue struct {
 	name   string
-	weight int
-	credit int  // smooth weighted round robin among the tenant's queues
-	hot    bool // may have jobs
-	rung   bool // a submitter said so a moment ago
-	share  int  // slots the current plan gives it
+	lane   lane
+	line   *line
+	class  int
+	hot    bool      // may have jobs
+	rung   bool      // a submitter said so a moment ago
+	ringed bool      // stands in its line's ring of keys
+	share  int       // slots the current plan gives it
+	at     int       // index in turns.all
+	missed int       // lists in a row that did not name it
+	lively time.Time // when it was last rung or gave a job
+	listed bool      // among the lively
+	gate   gate      // bounds starts by a rate; nil for none
+	closed bool      // its gate let nothing through
+}
+
+// gate bounds how many jobs may start.
+type gate interface {
+	// take uses one place up, if there is one.
+	take() bool
+	// put gives places back that were taken and not used.
+	put(n int)
 }
 
 // line is one tenant's queues.
 type line struct {
-	tenant string
-	queues []*queue
+	tenant  string
+	weight  int
+	queues  [classKeys]*queue // by priority; nil when there is no such consumer
+	keyed   []*queue          // hot lanes of keys in the order of their turns
+	hotKeys int               // how many of keyed are hot
+	credit  [classCount]int   // smooth weighted round robin among the classes
+	size    int               // consumers
+
+	pass    uint64 // the virtual time of its next turn
+	turn    uint64 // when it was last served, to order lines of equal pass
+	at      int    // index in turns.ready; -1 when not there
+	gate    gate   // bounds the tenant's jobs in the fleet; nil for none
+	blocked bool   // its gate let nothing through
 }
 
-// turns says whose job a free slot is for: tenants take turns one job at a
-// time, and within a tenant the priorities by weight. Only the dispatch
-// goroutine touches it.
+// turns says whose job a free slot is for. Tenants take turns by weight, one
+// job at a time: it is start-time fair queueing, where a tenant that had
+// nothing waiting comes in at the present virtual time and so is served next,
+// whatever the others have waiting. Within a tenant the classes take turns by
+// smooth weighted round robin. Only the dispatch goroutine touches it.
 type turns struct {
-	lines []*line
-	next  int // index into lines of whose turn it is
-	names map[string]*queue
-	warm  int // where the last poll ended
-	all   []*queue
+	lines   map[string]*line
+	names   map[string]*queue
+	all     []*queue
+	ready   lineHeap // lines that may be served, next first
+	blocked []*line  // lines that wait for their gates
+	closed  []*queue // queues that wait for theirs
+	now     uint64   // virtual time
+	served  uint64   // turns so far
+	weight  func(tenant string) int
+	alive   []*queue // queues with something happening, in no order
+	warmAll int      // where the last poll of all ended
+	warm    int      // where that of the lively ended
 }
 
-func newTurns() *turns { return &turns{names: map[string]*queue{}} }
+func newTurns() *turns {
+	return &turns{lines: map[string]*line{}, names: map[string]*queue{}, weight: func(string) int { return 1 }}
+}
 
-// add takes a consumer in, unless it is known.
-func (t *turns) add(name string) {
-	if t.names[name] != nil {
-		return
+// add takes a consumer in, unless it is known, and gives it. Its name must be
+// one that consumerName gave.
+func (t *turns) add(name string) *queue {
+	if q := t.names[name]; q != nil {
+		return q
 	}
-	tenant, p := splitConsumer(name)
-	q := &queue{name: name, weight: max(1, weights[p]), hot: true}
+	tenant, ln := splitConsumer(name)
+	l := t.lines[tenant]
+	if l == nil {
+		l = &line{tenant: tenant, weight: t.weight(tenant), at: -1}
+		t.lines[tenant] = l
+	}
+	q := &queue{name: name, lane: ln, line: l, class: classKeys, at: len(t.all)}
+	if i := slices.Index(Priorities, Priority(ln)); i >= 0 {
+		q.class = i
+		l.queues[i] = q
+	}
+	l.size++
 	t.names[name] = q
 	t.all = append(t.all, q)
-	for _, l := range t.lines {
-		if l.tenant == tenant {
-			l.queues = append(l.queues, q)
-			return
+	t.heat(q)
+	return q
+}
+
+// drop forgets a consumer that is gone.
+func (t *turns) drop(q *queue) {
+	t.cool(q)
+	delete(t.names, q.name)
+	last := t.all[len(t.all)-1]
+	t.all[q.at], last.at = last, q.at
+	t.all = t.all[:len(t.all)-1]
+	t.closed = slices.DeleteFunc(t.closed, func(c *queue) bool { return c == q })
+	t.alive = slices.DeleteFunc(t.alive, func(c *queue) bool { return c == q })
+	l := q.line
+	if q.class != classKeys {
+		l.queues[q.class] = nil
+	}
+	if l.size--; l.size == 0 {
+		t.unblock(l)
+		delete(t.lines, l.tenant)
+	}
+}
+
+// heat marks a queue as worth asking.
+func (t *turns) heat(q *queue) {
+	if q.hot {
+		return
+	}
+	q.hot = true
+	if q.class == classKeys {
+		q.line.hotKeys++
+		if !q.ringed {
+			q.ringed = true
+			q.line.keyed = append(q.line.keyed, q)
 		}
 	}
-	t.lines = append(t.lines, &line{tenant: tenant, queues: []*queue{q}})
+	t.line(q.line)
 }
 
-// splitConsumer reads a name that consumerName gave. Tenants may contain -.
-func splitConsumer(name string) (tenant string, p Priority) {
-	name = strings.TrimPrefix(name, "q-")
-	i := max(0, strings.LastIndexByte(name, '-'))
-	return name[:i], Priority(strings.TrimPrefix(name[i:], "-"))
+// cool marks a queue as empty.
+func (t *turns) cool(q *queue) {
+	if !q.hot {
+		return
+	}
+	q.hot, q.rung = false, false
+	if q.class == classKeys {
+		q.line.hotKeys-- // it leaves the ring when its turn comes
+	}
+	t.line(q.line)
 }
 
-// heat marks at most n queues, the next ones in turn, as worth asking.
-func (t *turns) heat(n int) {
-	for range min(n, len(t.all)) {
-		t.warm = (t.warm + 1) % len(t.all)
-		t.all[t.warm].hot = true
+// line puts a line among those that may be served, or takes it away.
+func (t *turns) line(l *line) {
+	hot := l.hotKeys > 0
+	for _, q := range l.queues {
+		hot = hot || q != nil && q.hot
+	}
+	switch hot = hot && !l.blocked; {
+	case hot && l.at < 0:
+		// No credit for the time it had nothing to be served.
+		if len(t.ready) > 0 {
+			t.now = t.ready[0].pass
+		}
+		l.pass = max(l.pass, t.now)
+		heap.Push(&t.ready, l)
+	case !hot && l.at >= 0:
+		heap.Remove(&t.ready, l.at)
+	}
+}
+
+// reweigh gives a line its weight and gate anew.
+func (t *turns) reweigh(l *line, weight int, g gate) {
+	l.weight, l.gate = weight, g
+	t.unblock(l)
+}
+
+// unblock lets a line try its gate again.
+func (t *turns) unblock(l *line) {
+	if l.blocked {
+		l.blocked = false
+		t.blocked = slices.DeleteFunc(t.blocked, func(b *line) bool { return b == l })
+		t.line(l)
+	}
+}
+
+// reopen lets a queue try its gate again.
+func (t *turns) reopen(q *queue) {
+	t.closed = slices.DeleteFunc(t.closed, func(c *queue) bool { return c == q })
+	q.closed = false
+	t.heat(q)
+}
+
+// enliven notes that something happened in a queue.
+func (t *turns) enliven(q *queue, now time.Time) {
+	q.lively = now
+	if !q.listed {
+		q.listed = true
+		t.alive = append(t.alive, q)
+	}
+}
+
+// Bounds on looking at queues nobody rang for, so that a fleet of thousands of
+// tenants costs its workers no more than one of dozens.
+const (
+	livelyAtOnce = 64               // queues with something happening, each time
+	quietAtOnce  = 16               // others, each time
+	livelyFor    = 3 * AckWait      // a silent worker's job comes back within
+	rescanEvery  = 10 * time.Second // between listings of all queues
+)
+
+// poll marks queues as worth asking that nobody rang for: in small fleets all
+// of them, in large ones those with something happening and a few others.
+func (t *turns) poll(now time.Time) {
+	if len(t.all) <= livelyAtOnce {
+		for _, q := range t.all {
+			t.heat(q)
+		}
+		return
+	}
+	for range min(livelyAtOnce, len(t.alive)) {
+		if len(t.alive) == 0 {
+			break
+		}
+		t.warm %= len(t.alive)
+		q := t.alive[t.warm]
+		if now.Sub(q.lively) > livelyFor {
+			q.listed = false
+			t.alive[t.warm] = t.alive[len(t.alive)-1]
+			t.alive = t.alive[:len(t.alive)-1]
+			continue
+		}
+		t.heat(q)
+		t.warm++
+	}
+	for range quietAtOnce {
+		t.warmAll = (t.warmAll + 1) % len(t.all)
+		t.heat(t.all[t.warmAll])
+	}
+}
+
+// heatAll marks all queues as worth asking: something may have been missed.
+func (t *turns) heatAll() {
+	for _, q := range t.all {
+		t.heat(q)
 	}
 }
 
@@ -92,36 +279,116 @@ func (t *turns) plan(n int) []*queue {
 	return list
 }
 
-// pick gives the queue whose turn it is, or nil when none is hot.
+// pick gives the queue whose turn it is, or nil when none may be served. The
+// turn is paid for; refund takes the payment back.
 func (t *turns) pick() *queue {
-	for i := range t.lines {
-		at := (t.next + i) % len(t.lines)
-		if q := t.lines[at].pick(); q != nil {
-			t.next = (at + 1) % len(t.lines)
-			return q
+	for len(t.ready) > 0 {
+		l := t.ready[0]
+		if l.gate != nil && !l.gate.take() {
+			l.blocked = true
+			t.blocked = append(t.blocked, l)
+			t.line(l)
+			continue
 		}
+		q := l.pick()
+		if q.gate != nil && !q.gate.take() {
+			t.cool(q)
+			if !q.closed {
+				q.closed = true
+				t.closed = append(t.closed, q)
+			}
+			if l.gate != nil {
+				l.gate.put(1)
+			}
+			continue
+		}
+		t.now = l.pass
+		l.pass += stride / uint64(l.weight)
+		t.served++
+		l.turn = t.served
+		heap.Fix(&t.ready, l.at)
+		return q
 	}
 	return nil
 }
 
-// pick is smooth weighted round robin: every hot queue earns its weight, the
-// richest is served and pays what all earned together.
+// refund takes back n turns of a queue that had not so many jobs.
+func (t *turns) refund(q *queue, n int) {
+	if n == 0 {
+		return
+	}
+	l := q.line
+	l.pass -= uint64(n) * (stride / uint64(l.weight))
+	l.turn = 0 // among equals it is first: it was not served
+	t.now = min(t.now, l.pass)
+	if l.at >= 0 {
+		heap.Fix(&t.ready, l.at)
+	}
+	if l.gate != nil {
+		l.gate.put(n)
+	}
+	if q.gate != nil {
+		q.gate.put(n)
+	}
+}
+
+// pick is smooth weighted round robin: every class with hot queues earns its
+// weight, the richest is served and pays what all earned together.
 func (l *line) pick() *queue {
-	var best *queue
-	total := 0
-	for _, q := range l.queues {
-		if !q.hot {
-			q.credit = 0
+	best, total := -1, 0
+	for class, w := range weights {
+		if class == classKeys && l.hotKeys == 0 || class != classKeys && (l.queues[class] == nil || !l.queues[class].hot) {
+			l.credit[class] = 0
 			continue
 		}
-		total += q.weight
-		q.credit += q.weight
-		if best == nil || q.credit > best.credit {
-			best = q
+		total += w
+		l.credit[class] += w
+		if best < 0 || l.credit[class] > l.credit[best] {
+			best = class
 		}
 	}
-	if best != nil {
-		best.credit -= total
+	l.credit[best] -= total
+	if best != classKeys {
+		return l.queues[best]
 	}
-	return best
+	for {
+		q := l.keyed[0]
+		l.keyed = l.keyed[1:]
+		if q.hot {
+			l.keyed = append(l.keyed, q)
+			return q
+		}
+		q.ringed = false
+	}
+}
+
+// lineHeap orders lines by the virtual time of their next turn.
+type lineHeap []*line
+
+func (h lineHeap) Len() int { return len(h) }
+func (h lineHeap) Less(i, j int) bool {
+	if h[i].pass != h[j].pass {
+		return h[i].pass < h[j].pass
+	}
+	return h[i].turn < h[j].turn
+}
+func (h lineHeap) Swap(i, j int) {
+	h[i], h[j] = h[j], h[i]
+	h[i].at, h[j].at = i, j
+}
+
+// Push and Pop are for container/heap.
+func (h *lineHeap) Push(x any) {
+	l := x.(*line)
+	l.at = len(*h)
+	*h = append(*h, l)
+}
+
+func (h *lineHeap) Pop() any {
+	old := *h
+	l := old[len(old)-1]
+	old[len(old)-1] = nil
+	l.at = -1
+	*h = old[:len(old)-1]
+	return l
 }

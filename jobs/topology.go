@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -240,10 +239,10 @@ func doneSubject(tenant, batch, id string) string {
 	return "done." + tenant + "." + batch + "." + id
 }
 
-func wakeSubject(tenant string, p Priority) string { return "wake." + tenant + "." + string(p) }
-func cancelSubject(tenant, id string) string       { return "ctl.cancel." + tenant + "." + id }
-func logSubject(tenant, id string) string          { return "events." + tenant + "." + id + ".log" }
-func deadSubject(tenant, tool, id string) string   { return "dlq." + tenant + "." + tool + "." + id }
+func wakeSubject[L ~string](tenant string, l L) string { return "wake." + tenant + "." + string(l) }
+func cancelSubject(tenant, id string) string           { return "ctl.cancel." + tenant + "." + id }
+func logSubject(tenant, id string) string              { return "events." + tenant + "." + id + ".log" }
+func deadSubject(tenant, tool, id string) string       { return "dlq." + tenant + "." + tool + "." + id }
 
 func consumerName[L ~string](tenant string, l L) string { return "q-" + tenant + "-" + string(l) }
 
@@ -287,11 +286,11 @@ func (t Topology) ensureAllConsumers(ctx context.Context, js jetstream.JetStream
 	list := stream.ListConsumers(ctx)
 	var stale []jetstream.ConsumerConfig
 	for info := range list.Info() {
-		if !strings.HasPrefix(info.Name, "q-") {
+		tenant, l := splitConsumer(info.Name)
+		if !isQueue(info.Name) || l.isKey() { // a key's limit is its submitters' to set
 			continue
 		}
-		tenant, p := splitConsumer(info.Name)
-		want := t.consumerConfig(tenant, p)
+		want := t.consumerConfig(tenant, Priority(l))
 		if info.Config.MaxAckPending != want.MaxAckPending || info.Config.AckWait != want.AckWait {
 			stale = append(stale, want)
 		}

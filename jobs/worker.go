@@ -332,8 +332,12 @@ func (w *Worker) checkRecord(ctx context.Context, a *Attempt) {
 
 func (w *Worker) onWake(m *nats.Msg) {
 	parts := strings.Split(m.Subject, ".")
+	name := consumerName(parts[1], lane(parts[2]))
+	if !isQueue(name) {
+		return
+	}
 	select {
-	case w.woken <- consumerName(parts[1], Priority(parts[2])):
+	case w.woken <- name:
 	default: // many rings wait already
 	}
 }
