@@ -9,6 +9,7 @@ import (
 
 	"boxfleet/artifacts"
 	"boxfleet/limits"
+	"boxfleet/limits/permission"
 )
 
 // Config are an operator's settings for running jobs.
@@ -51,6 +52,11 @@ type Config struct {
 	Access artifacts.Access
 	// Secrets are the values that env_vars may name as secret://name.
 	Secrets map[string]string
+	// Permissions are the operator's rules about permission levels.
+	Permissions permission.Policy
+	// RequireSigned refuses modules that no key of the registry's trusted ones
+	// has signed.
+	RequireSigned bool
 	// AllowPrivateNetworks lifts the default block of private addresses; only
 	// for development.
 	AllowPrivateNetworks bool
@@ -109,6 +115,9 @@ func (c Config) Validate() error {
 	}
 	if err := c.Ceilings.Validate(); err != nil {
 		return fmt.Errorf("ceilings: %w", err)
+	}
+	if err := c.Permissions.Validate(); err != nil {
+		return fmt.Errorf("permissions: %w", err)
 	}
 	return nil
 }

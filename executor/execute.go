@@ -35,6 +35,8 @@ type run struct {
 	stderr  capture
 	res     *jobs.Result
 	cleanup []func()
+
+	safeMethods string // the rule that leaves only safe HTTP methods, if any
 }
 
 // Run executes one attempt from top to bottom. What the guest does wrong, and
@@ -45,6 +47,10 @@ func (e *Executor) Run(ctx context.Context, a *jobs.Attempt) (*jobs.Result, erro
 	err := r.admit(ctx)
 	if err == nil {
 		err = r.fetch(ctx)
+	}
+	if err == nil && a.Job.CompileOnly {
+		r.res.Outcome, r.res.ExitCode = jobs.Succeeded, 0
+		return r.res, nil
 	}
 	if err == nil {
 		err = r.reserve(ctx)
@@ -105,6 +111,9 @@ func (r *run) result(ctx context.Context, err error) (*jobs.Result, error) {
 // admit decides what the job gets.
 func (r *run) admit(ctx context.Context) (err error) {
 	job := r.a.Job
+	if err := r.permit(ctx); err != nil {
+		return err
+	}
 	if r.grant, err = r.e.cfg.Ceilings.Grant(&job.Options); err != nil {
 		return &refusal{jobs.Denied, err}
 	}

@@ -32,6 +32,8 @@ type Executor struct {
 	modules *moduleCache
 	memory  *semaphore.Weighted
 	proved  atomic.Bool // the store honours conditional PUTs
+
+	registry atomic.Pointer[Registry] // nil: no module is registered
 }
 
 // New prepares an executor: directories, caches, the runtime and its host

@@ -7,6 +7,7 @@ import (
 
 	"boxfleet/executor/meter"
 	"boxfleet/executor/wasihttp"
+	"boxfleet/internal/toolresult"
 	"boxfleet/jobs"
 	"boxfleet/limits"
 )
@@ -42,6 +43,9 @@ func (r *run) judge(o meter.Outcome, m *meter.Meter) {
 		res.Trap = &jobs.Trap{Kind: string(o.Trap), Functions: o.Stack}
 	default:
 		r.judgeHost(o)
+	}
+	if res.Outcome == jobs.Succeeded || res.Outcome == jobs.Exited {
+		res.ToolError = toolresult.Failure(stdout)
 	}
 	r.limitsHit()
 	res.Denials = append(res.Denials, r.net.denials()...)

@@ -43,6 +43,7 @@ func (r *run) openNetwork(ctx context.Context, m *meter.Meter) context.Context {
 	}
 	cfg := wasihttp.Config{Policy: r.net.policy, Limits: outbound.DefaultLimits(), Interrupter: m}
 	cfg.Limits.Requests, cfg.Limits.Bytes = int64(r.grant.OutboundRequests), int64(r.grant.OutboundBytes)
+	cfg.Limits.SafeMethods = r.safeMethods
 	if r.a.Job.Options.Deterministic {
 		clock := wasip1.FixedClock(deterministicTime)
 		cfg.Wall = func() time.Time { return time.Unix(0, int64(clock.Wall())).UTC() }

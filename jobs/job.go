@@ -142,6 +142,8 @@ type Job struct {
 	ReuseResult bool `json:"reuse_result,omitempty" jsonschema:"description=answer from the result cache if an equal deterministic job has succeeded"`
 	// ReplayOf is the id of the dead job this one replays.
 	ReplayOf string `json:"replay_of,omitempty" jsonschema:"description=id of the dead job this one replays"`
+	// CompileOnly makes a worker fetch and compile the tool and not run it.
+	CompileOnly bool `json:"compile_only,omitempty" jsonschema:"description=fetch and compile the tool; do not run it"`
 }
 
 // After names what must have ended before a job starts: jobs, or batches.

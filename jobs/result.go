@@ -137,6 +137,10 @@ type Result struct {
 	Denials []Denial `json:"denials"`
 	// CacheHit says where the module came from: memory, disk or none.
 	CacheHit string `json:"cache_hit,omitempty" jsonschema:"description=memory; disk or none"`
+	// ToolError is what the tool says went wrong, when its standard output is
+	// an answer that says so (package toolresult). The outcome stays what it is:
+	// such tools exit with 0.
+	ToolError string `json:"tool_error,omitempty" jsonschema:"description=what the tool says went wrong; when its standard output is an answer with is_error or error"`
 	// Error says in one line why the outcome is what it is; empty on success.
 	Error      string    `json:"error"`
 	Trap       *Trap     `json:"trap,omitempty"`

@@ -14,6 +14,10 @@ type Limits struct {
 	Connect      time.Duration // name lookup and TCP connect, over all addresses; and TLS handshake again
 	FirstByte    time.Duration // from the end of the request to the response's header section
 	BetweenBytes time.Duration // between two reads of a response's body, and for one write of a request
+
+	// SafeMethods names the rule that leaves the job only the methods that change nothing: GET, HEAD and OPTIONS. Empty
+	// allows every method.
+	SafeMethods string
 }
 
 // DefaultLimits are what a zero field means.

@@ -3,6 +3,7 @@ package outbound
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptrace"
@@ -49,6 +50,9 @@ func (c *Client) Do(ctx context.Context, r Request) (*http.Response, error) {
 	if err := c.Check(target); err != nil {
 		return nil, err
 	}
+	if err := c.checkMethod(r.Method, target); err != nil {
+		return nil, err
+	}
 	hops, err := c.admit(target)
 	if err != nil {
 		return nil, c.explain(ctx, target, err)
@@ -79,6 +83,24 @@ func (c *Client) Check(target netpolicy.Target) error {
 		return &DeniedError{Target: target.Origin(), Rule: d.Rule, Reason: d.Reason}
 	}
 	return nil
+}
+
+// safeMethods are those of RFC 9110, section 9.2.1, that a host sends at all. Methods are case-sensitive: "get" is
+// another one, and nobody knows what it does.
+var safeMethods = map[string]bool{"GET": true, "HEAD": true, "OPTIONS": true}
+
+// checkMethod refuses what changes things when the job may only read.
+func (c *Client) checkMethod(method string, target netpolicy.Target) error {
+	rule := c.limits.SafeMethods
+	if rule == "" || safeMethods[method] {
+		return nil
+	}
+	if len(method) > 32 {
+		method = method[:32] + "..."
+	}
+	reason := fmt.Sprintf("the tool may read from the network only, by GET, HEAD and OPTIONS; %q may change things", method)
+	c.denials.add(target.Origin(), rule, reason)
+	return &DeniedError{Target: target.Origin(), Rule: rule, Reason: reason}
 }
 
 // admit counts the request. hops is how many redirects led to it.

@@ -81,6 +81,9 @@ func object(stdout []byte) (map[string]json.RawMessage, bool) {
 		return nil, false
 	}
 	text := bytes.TrimSpace(stdout)
+	if !bytes.Contains(text, []byte(`"content"`)) { // as most output; parsing megabytes to find out is dear
+		return nil, false
+	}
 	switch {
 	case bytes.HasPrefix(text, []byte("{")):
 		var fields map[string]json.RawMessage

@@ -22,6 +22,9 @@ func (c *checker) deny(rule, field, value, reason, remedy string) {
 // tool judges whether the tool may run at all.
 func (c *checker) tool(p Policy) {
 	value := "level " + string(c.level)
+	if c.request.Tool != "" {
+		value += " of " + c.request.Tool
+	}
 	if c.request.Level == "" {
 		value += " (nobody has registered this module with a level)"
 	}
@@ -71,15 +74,19 @@ func (c *checker) grants(o *limits.RunOption) {
 		return // it does not run: what it would be granted says nothing more
 	}
 	mayRead, mayWrite := c.level.Above(None), c.level.Above(ReadOnly)
+	who := "a tool of level " + string(c.level)
+	if c.request.Tool != "" {
+		who = c.request.Tool + ", of level " + string(c.level) + ","
+	}
 	mount := func(field string, m *limits.Mount) {
 		switch {
 		case m.Mode == limits.ReadWrite && !mayWrite:
 			c.deny("level."+string(c.level)+".writes", field+".mode", string(m.Mode),
-				fmt.Sprintf("a tool of level %s changes nothing, so it gets no directory whose changes are kept", c.level),
+				who+" changes nothing, so it gets no directory whose changes are kept",
 				"use mode ro, or scratch to let it write and throw that away, or a tool of level write")
 		case m.Source != "" && !mayRead:
 			c.deny("level."+string(c.level)+".files", field+".source", m.Source,
-				fmt.Sprintf("a tool of level %s sees no files", c.level),
+				who+" sees no files",
 				"pass the data by arguments or standard input, or use a tool of level read_only")
 		}
 	}
@@ -94,7 +101,7 @@ func (c *checker) grants(o *limits.RunOption) {
 	}
 	if len(o.AllowedOutboundHosts) > 0 {
 		c.deny("level."+string(c.level)+".network", "allowed_outbound_hosts", strings.Join(o.AllowedOutboundHosts, " "),
-			fmt.Sprintf("a tool of level %s has no network", c.level),
+			who+" has no network",
 			"leave the hosts out, or use a tool of level read_only")
 	}
 	var secrets []string
@@ -106,17 +113,21 @@ func (c *checker) grants(o *limits.RunOption) {
 	slices.Sort(secrets)
 	for _, name := range secrets {
 		c.deny("level."+string(c.level)+".secrets", "env_vars."+name, o.EnvVars[name],
-			fmt.Sprintf("a tool of level %s gets no secrets", c.level),
+			who+" gets no secrets",
 			"leave the variable out, or use a tool of level read_only")
 	}
 }
 
-// SafeMethodsOnly tells whether a tool may use only the HTTP methods that
-// change nothing (RFC 9110, section 9.2.1). The host refuses the others when
-// the guest tries them: a RunOption does not name methods.
-func (p Policy) SafeMethodsOnly(l Level) bool {
+// SafeMethods names the rule by which a tool may use only the HTTP methods that
+// change nothing (RFC 9110, section 9.2.1), or "" when it may use all. The host
+// refuses the others when the guest tries them: a RunOption does not name
+// methods.
+func (p Policy) SafeMethods(l Level) string {
 	if l == "" {
 		l = p.WithDefaults().Unregistered
 	}
-	return !l.Above(ReadOnly)
+	if l.Above(ReadOnly) {
+		return ""
+	}
+	return "level." + string(l) + ".methods"
 }

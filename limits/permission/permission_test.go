@@ -129,13 +129,23 @@ func TestUnknownLevelGrantsNothing(t *testing.T) {
 		if _, err := ParseLevel(string(l)); err == nil {
 			t.Errorf("level %q was read", l)
 		}
-		if !Anything.SafeMethodsOnly(ReadOnly) || Anything.SafeMethodsOnly(l) {
-			t.Errorf("methods of level %q", l) // an unknown level never runs
-		}
 	}
 	p := Policy{Unregistered: Forbidden}
 	if got := rules(p.Check(Request{})); !slices.Equal(got, []string{"level.forbidden"}) {
 		t.Errorf("an unregistered module: %v", got)
+	}
+}
+
+func TestSafeMethods(t *testing.T) {
+	for level, want := range map[Level]string{
+		None: "level.none.methods", ReadOnly: "level.read_only.methods", Write: "", Execute: "", Dangerous: "", "": "",
+	} {
+		if got := (Policy{}).SafeMethods(level); got != want {
+			t.Errorf("level %q: %q, want %q", level, got, want)
+		}
+	}
+	if got := (Policy{Unregistered: ReadOnly}).SafeMethods(""); got != "level.read_only.methods" {
+		t.Errorf("an unregistered module: %q", got)
 	}
 }
 

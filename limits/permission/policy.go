@@ -109,7 +109,7 @@ func (e *DeniedError) Error() string {
 type Request struct {
 	// Level of the tool by its manifest; empty when there is none.
 	Level Level
-	// Tool is its name for the denials; may be empty.
+	// Tool is what the denials call it, NAME@VERSION; may be empty.
 	Tool string
 	// Tenant is whose job it is; "" matches no tenant's ceiling.
 	Tenant string

@@ -1,5 +1,5 @@
 // A guest that makes HTTP requests through wasi:http 0.2: fetch [-n TIMES]
-// AUTHORITY PATH... prints for each one a line, "status N, B bytes" or "error
+// [-m METHOD] AUTHORITY PATH... prints for each one a line, "status N, B bytes" or "error
 // code N". It never fails for a request's sake.
 #include <stdint.h>
 #include <stdio.h>
@@ -15,6 +15,7 @@
 IMPORT(TYPES, "[constructor]fields") int fields(void);
 IMPORT(TYPES, "[constructor]outgoing-request") int request(int fields);
 IMPORT(TYPES, "[method]outgoing-request.set-scheme") int set_scheme(int r, int some, int scheme, const char *p, int n);
+IMPORT(TYPES, "[method]outgoing-request.set-method") int set_method(int r, int method, const char *p, int n);
 IMPORT(TYPES, "[method]outgoing-request.set-authority") int set_authority(int r, int some, const char *p, int n);
 IMPORT(TYPES, "[method]outgoing-request.set-path-with-query") int set_path(int r, int some, const char *p, int n);
 IMPORT("wasi:http/outgoing-handler@0.2.0", "handle") void handle(int r, int some, int options, void *ret);
@@ -37,9 +38,23 @@ __attribute__((export_name("cabi_realloc"))) void *cabi_realloc(void *old, size_
   return size <= sizeof buffer ? buffer : NULL;
 }
 
-static void fetch(const char *authority, const char *path) {
+// The cases of wasi:http/types.method; what is none of them is "other".
+static const char *const methods[] = {"GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"};
+enum { OTHER = sizeof methods / sizeof *methods };
+
+static int method_case(const char *method) {
+  int i = 0;
+  while (i < OTHER && strcmp(method, methods[i])) i++;
+  return i;
+}
+
+static void fetch(const char *method, const char *authority, const char *path) {
   static uint8_t ret[64] __attribute__((aligned(8)));
-  int r = request(fields());
+  int r = request(fields()), m = method_case(method);
+  if (set_method(r, m, m == OTHER ? method : NULL, m == OTHER ? strlen(method) : 0)) {
+    printf("bad method\n");
+    return;
+  }
   if (set_scheme(r, 1, 0, NULL, 0) || set_authority(r, 1, authority, strlen(authority)) || set_path(r, 1, path, strlen(path))) {
     printf("bad request\n");
     return;
@@ -81,10 +96,12 @@ static void fetch(const char *authority, const char *path) {
 int main(int argc, char **argv) {
   int i = 1, times = 1;
   if (argc > 2 && !strcmp(argv[1], "-n")) times = atoi(argv[2]), i = 3;
+  const char *method = "GET";
+  if (argc > i + 1 && !strcmp(argv[i], "-m")) method = argv[i + 1], i += 2;
   char *authority = argv[i++];
   for (; i < argc; i++)
     for (int n = 0; n < times; n++) {
-      fetch(authority, argv[i]);
+      fetch(method, authority, argv[i]);
       fflush(stdout);
     }
   return 0;
