@@ -114,6 +114,9 @@ func (a *analysis) findProgram() error {
 		if start.item != nil || start.name != "_start" || start.instance == src.instance {
 			return refused("its adapter does not start a function _start of the main module")
 		}
+		if !strings.HasPrefix(src.name, runInterface+"@") || !strings.HasSuffix(src.name, "#run") {
+			return refused("its %s is the function %q of its adapter, not run", runInterface, src.name)
+		}
 		a.main, a.adapter, a.start = start.instance, src.instance, start.name
 	}
 	if a.mainInfo, err = a.inspect(a.main); err != nil {
