@@ -46,6 +46,12 @@ func (e *Executor) Run(ctx context.Context, a *jobs.Attempt) (*jobs.Result, erro
 	defer r.close()
 	err := r.admit(ctx)
 	if err == nil {
+		var known bool
+		if known, err = r.reuse(ctx); known {
+			return r.res, nil
+		}
+	}
+	if err == nil {
 		err = r.fetch(ctx)
 	}
 	if err == nil && a.Job.CompileOnly {
@@ -63,6 +69,9 @@ func (e *Executor) Run(ctx context.Context, a *jobs.Attempt) (*jobs.Result, erro
 	}
 	if err == nil {
 		err = r.collect(ctx)
+	}
+	if err == nil {
+		r.remember(ctx)
 	}
 	return r.result(ctx, err)
 }

@@ -141,6 +141,9 @@ type Result struct {
 	// an answer that says so (package toolresult). The outcome stays what it is:
 	// such tools exit with 0.
 	ToolError string `json:"tool_error,omitempty" jsonschema:"description=what the tool says went wrong; when its standard output is an answer with is_error or error"`
+	// ReusedFrom is the equal job whose result this is, when it was answered
+	// from the result cache.
+	ReusedFrom string `json:"reused_from,omitempty" jsonschema:"description=id of the equal job whose result this is"`
 	// Error says in one line why the outcome is what it is; empty on success.
 	Error      string    `json:"error"`
 	Trap       *Trap     `json:"trap,omitempty"`
@@ -156,6 +159,7 @@ type Trap struct {
 // Phase names, also the names of the trace's spans.
 const (
 	PhaseQueueWait   = "queue wait"
+	PhaseReuse       = "look up result"
 	PhaseFetch       = "fetch module"
 	PhaseCompile     = "compile"
 	PhaseStage       = "stage"
