@@ -63,7 +63,7 @@ func newMetrics(w *Worker) (*metrics, error) {
 			return nil
 		}))
 	add(err)
-	for _, p := range []string{PhaseQueueWait, PhaseFetch, PhaseCompile, PhaseStage, PhaseInstantiate, PhaseRun, PhaseUpload, PhaseCommit} {
+	for _, p := range []string{PhaseQueueWait, PhaseReuse, PhaseFetch, PhaseCompile, PhaseStage, PhaseInstantiate, PhaseRun, PhaseUpload, PhaseCommit} {
 		m.byPhase[p] = metric.WithAttributeSet(attribute.NewSet(attribute.String("phase", p)))
 	}
 	return m, errors.Join(errs...)

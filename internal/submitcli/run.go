@@ -352,6 +352,9 @@ func (a *app) explainEnd(r *jobs.Result) {
 		}
 		a.remark("denied %s %s: %s%s", plain(d.What), plain(d.Target), plain(d.Rule), times)
 	}
+	if r.ReusedFrom != "" {
+		a.remark("this is the result of job %s, an equal one", r.ReusedFrom)
+	}
 	switch r.Outcome {
 	case jobs.Succeeded, jobs.Exited:
 	default:

@@ -70,6 +70,7 @@ func (a *app) jobStatus(ctx context.Context, id string) error {
 	}
 	if r := rec.Result; r != nil {
 		add("exit code", exitText(r))
+		add("result of", r.ReusedFrom)
 		add("error", r.Error)
 		add("fuel", fmt.Sprint(r.FuelConsumed))
 		add("peak memory", size(int64(r.PeakMemory)))
@@ -151,7 +152,7 @@ func afterText(a *jobs.After) string {
 }
 
 // phaseOrder is the life of a job.
-var phaseOrder = []string{jobs.PhaseQueueWait, jobs.PhaseFetch, jobs.PhaseCompile, jobs.PhaseStage, jobs.PhaseInstantiate, jobs.PhaseRun, jobs.PhaseUpload, jobs.PhaseCommit}
+var phaseOrder = []string{jobs.PhaseQueueWait, jobs.PhaseReuse, jobs.PhaseFetch, jobs.PhaseCompile, jobs.PhaseStage, jobs.PhaseInstantiate, jobs.PhaseRun, jobs.PhaseUpload, jobs.PhaseCommit}
 
 func phaseText(r *jobs.Result) string {
 	var parts []string
