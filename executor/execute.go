@@ -253,12 +253,8 @@ func (r *run) execute(ctx context.Context) error {
 	end(nil)
 	if err == nil {
 		defer func() { _ = inst.Close(gctx) }()
-		start := inst.ExportedFunction(r.mod.start)
 		_, end := r.a.Begin(ctx, jobs.PhaseRun)
-		var results []uint64
-		if results, err = start.Call(gctx); err == nil {
-			err = startResult(results)
-		}
+		err = r.mod.start(gctx, inst)
 		end(nil, attribute.Int64("boxfleet.fuel", int64(m.FuelConsumed())))
 	}
 	o := meter.Classify(err, m)

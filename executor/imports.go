@@ -1,6 +1,7 @@
 package executor
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -34,7 +35,7 @@ func checkStart(compiled wazero.CompiledModule, start string) error {
 		return fmt.Errorf("it exports no function %s", start)
 	}
 	var want []api.ValueType
-	if start != "_start" {
+	if start != "_start" && start != "_initialize" {
 		want = []api.ValueType{api.ValueTypeI32}
 	}
 	if len(f.ParamTypes()) > 0 || !slices.Equal(f.ResultTypes(), want) {
@@ -44,11 +45,17 @@ func checkStart(compiled wazero.CompiledModule, start string) error {
 	return nil
 }
 
-// startResult is the error of a program that ended by returning from its start
-// function: wasi:cli/run says with 1 that it failed, and has no exit code.
-func startResult(results []uint64) error {
-	if len(results) == 1 && uint32(results[0]) != 0 {
-		return sys.NewExitError(1)
+// start runs the program of an instance.
+func (m *module) start(ctx context.Context, inst api.Module) error {
+	for _, name := range m.starts {
+		results, err := inst.ExportedFunction(name).Call(ctx)
+		if err != nil {
+			return err
+		}
+		// wasi:cli/run says with 1 that it failed, and has no exit code.
+		if len(results) == 1 && uint32(results[0]) != 0 {
+			return sys.NewExitError(1)
+		}
 	}
 	return nil
 }

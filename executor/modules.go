@@ -31,8 +31,8 @@ type module struct {
 	compiled wazero.CompiledModule
 	info     *metering.Info
 	weight   int64
-	start    string // the export that runs the program
-	network  bool   // it imports wasi:http or what belongs to it
+	starts   []string // the exports to call, the last of which runs the program
+	network  bool     // it imports wasi:http or what belongs to it
 
 	refs int           // guarded by moduleCache.mu
 	elem *list.Element // in the LRU list; nil once evicted
@@ -236,8 +236,10 @@ type program struct {
 type initial struct {
 	Memories []metering.Memory
 	Tables   []metering.Table
-	// Start is the export that runs the program.
-	Start string
+	// Start is the export that runs the program, Initialize that _initialize is
+	// called before it.
+	Start      string
+	Initialize bool
 	// CRC is of the rewritten module (CRC-32C): a changed bit could otherwise
 	// be a valid module with other limits. It guards against broken disks; who
 	// can write the directory needs no such trick.
@@ -276,18 +278,21 @@ func readRewritten(path string) (*program, error) {
 // rewritten meters a module, or the main module of a component, or says why it
 // can never run.
 func (c *moduleCache) rewritten(raw []byte) (*program, error) {
-	main, start, err := component.Main(raw)
+	main, err := component.Main(raw)
 	if err != nil {
 		return nil, &badModuleError{err}
 	}
-	m, err := metering.Rewrite(main, c.rewrite)
+	m, err := metering.Rewrite(main.Wasm, c.rewrite)
 	if err != nil {
 		return nil, &badModuleError{err}
 	}
-	if err := checkModule(m.Info, start); err != nil {
+	if err := checkModule(m.Info, main.Start); err != nil {
 		return nil, &badModuleError{err}
 	}
-	return &program{initial{m.Info.Memories, m.Info.Tables, start, crc32.Checksum(m.Wasm, castagnoli)}, m.Wasm}, nil
+	return &program{initial{
+		Memories: m.Info.Memories, Tables: m.Info.Tables,
+		Start: main.Start, Initialize: main.Initialize, CRC: crc32.Checksum(m.Wasm, castagnoli),
+	}, m.Wasm}, nil
 }
 
 // load compiles rewritten wasm in rt, from its disk cache when it has it.
@@ -296,11 +301,18 @@ func (c *moduleCache) load(ctx context.Context, rt wazero.Runtime, p *program) (
 	if err != nil {
 		return nil, &badModuleError{fmt.Errorf("the module does not compile: %w", err)}
 	}
-	if err := checkStart(compiled, p.Start); err != nil {
-		return nil, errors.Join(&badModuleError{err}, compiled.Close(ctx))
+	var starts []string
+	if p.Initialize {
+		starts = append(starts, "_initialize")
+	}
+	starts = append(starts, p.Start)
+	for _, name := range starts {
+		if err := checkStart(compiled, name); err != nil {
+			return nil, errors.Join(&badModuleError{err}, compiled.Close(ctx))
+		}
 	}
 	m := &module{
-		compiled: compiled, weight: 3 * int64(len(p.wasm)), start: p.Start,
+		compiled: compiled, weight: 3 * int64(len(p.wasm)), starts: starts,
 		info: &metering.Info{Memories: p.Memories, Tables: p.Tables},
 	}
 	var needs []string

@@ -16,6 +16,7 @@ type analysis struct {
 	main, adapter int // core instances; adapter is -1 without one
 	mainInfo      *metering.Info
 	start         string
+	initialize    bool // initializer is called before start
 
 	inspected map[int]*metering.Info // by module
 	shims     map[int]*wiring        // by core instance of the shim
@@ -30,6 +31,10 @@ type wiring struct {
 
 // The name under which an adapter imports what it needs of the program.
 const mainModule = "__main_module__"
+
+// initializer is what tools call when a program that is no command of WASI 0.1
+// is instantiated (reactors of wasi-libc).
+const initializer = "_initialize"
 
 // runInterface is what a command exports.
 const runInterface = "wasi:cli/run"
@@ -183,8 +188,9 @@ func (s *scope) export(instance ref, name string, in sort) (ref, error) {
 	return ref{}, missing
 }
 
-// findGlue tells shims and fixups from everything else, of which there may be
-// nothing.
+// findGlue tells shims, fixups, the adapter of a program that exports
+// wasi:cli/run itself, and the call of an initializer from everything else, of
+// which there may be nothing.
 func (a *analysis) findGlue() error {
 	users := map[int]int{} // of modules
 	var rest []int
@@ -202,19 +208,30 @@ func (a *analysis) findGlue() error {
 		if i == a.main || i == a.adapter {
 			continue
 		}
-		sh, err := readShim(a.bytesOf(i))
-		switch {
-		case err == nil && len(it.args) == 0:
+		if sh, err := readShim(a.bytesOf(i)); err == nil && len(it.args) == 0 {
 			a.shims[i] = &wiring{shim: sh}
-		default:
+		} else {
 			rest = append(rest, i)
 		}
 	}
-	var errs []error
+	var strangers []int
 	for _, i := range rest {
-		if err := a.fixupOf(i); err != nil {
-			errs = append(errs, err)
+		glue, err := a.fixupOf(i)
+		if err != nil {
+			return err
 		}
+		if !glue && !a.initializes(i) {
+			strangers = append(strangers, i)
+		}
+	}
+	if len(strangers) == 1 && a.adapter < 0 && a.adapts(strangers[0]) {
+		a.adapter, strangers = strangers[0], nil
+	}
+	var errs []error
+	for _, i := range strangers {
+		m := a.moduleOf(i)
+		errs = append(errs, refused("core module %d at offset %#x (%d bytes) is neither the program nor its adapter, shim or fixup: only single programs run, not compositions",
+			m, a.s.modules[m].start, len(a.bytesOf(i))))
 	}
 	for m, of := range a.s.modules {
 		if users[m] == 0 {
@@ -224,25 +241,47 @@ func (a *analysis) findGlue() error {
 	return errors.Join(errs...)
 }
 
-// fixupOf notes which shim a core instance fills.
-func (a *analysis) fixupOf(i int) error {
-	m := a.moduleOf(i)
-	stranger := refused("core module %d at offset %#x (%d bytes) is neither the program nor its adapter, shim or fixup: only single programs run, not compositions", m, a.s.modules[m].start, len(a.bytesOf(i)))
+// adapts tells whether a core instance is where the main module has WASI 0.1
+// from.
+func (a *analysis) adapts(i int) bool {
+	for _, imp := range a.mainInfo.Imports {
+		if imp.Module == guestabi.Preview1 {
+			src, err := a.argument(a.main, imp.Module, imp.Name, sortCoreFunc)
+			return err == nil && src.item == nil && src.instance == i
+		}
+	}
+	return false
+}
+
+// initializes tells whether a core instance does nothing but call _initialize
+// of the main module, and notes it.
+func (a *analysis) initializes(i int) bool {
+	name, err := readInitializer(a.bytesOf(i))
+	if err != nil || a.initialize {
+		return false
+	}
+	src, err := a.argument(i, name.module, name.name, sortCoreFunc)
+	a.initialize = err == nil && src.item == nil && src.instance == a.main && src.name == initializer
+	return a.initialize
+}
+
+// fixupOf tells whether a core instance fills the table of a shim, and notes it.
+func (a *analysis) fixupOf(i int) (bool, error) {
 	f, err := readFixup(a.bytesOf(i))
 	if err != nil {
-		return stranger
+		return false, nil // whatever else it is
 	}
 	src, err := a.argument(i, f.table.module, f.table.name, sortCoreTable)
 	if err != nil {
-		return err
+		return false, err
 	}
 	w := a.shims[src.instance]
 	if src.item != nil || w == nil || src.name != w.shim.table {
-		return stranger
+		return false, nil
 	}
 	if w.fixup != nil {
-		return refused("two core modules, %d and %d, fill the table of one shim", a.moduleOf(w.by), m)
+		return false, refused("two core modules, %d and %d, fill the table of one shim", a.moduleOf(w.by), a.moduleOf(i))
 	}
 	w.fixup, w.by = f, i
-	return nil
+	return true, nil
 }

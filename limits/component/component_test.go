@@ -68,8 +68,8 @@ func TestTools(t *testing.T) {
 			if slices.Sort(own); !slices.Equal(own, c.own) {
 				t.Errorf("the program imports %q, want %q", own, c.own)
 			}
-			if main, start, err := component.Main(wasm); err != nil || !bytes.Equal(main, info.Main) || start != info.Start {
-				t.Errorf("Main gives %d bytes, %q, %v", len(main), start, err)
+			if p, err := component.Main(wasm); err != nil || !bytes.Equal(p.Wasm, info.Main) || p.Start != info.Start || p.Initialize {
+				t.Errorf("Main gives %d bytes, %q, %v, %v", len(p.Wasm), p.Start, p.Initialize, err)
 			}
 		})
 	}
@@ -79,8 +79,8 @@ func TestTools(t *testing.T) {
 func TestNoComponent(t *testing.T) {
 	t.Parallel()
 	m := (&core{}).bytes()
-	if main, start, err := component.Main(m); err != nil || !bytes.Equal(main, m) || start != "_start" {
-		t.Errorf("of a module: %q, %q, %v", main, start, err)
+	if p, err := component.Main(m); err != nil || !bytes.Equal(p.Wasm, m) || p.Start != "_start" || p.Initialize {
+		t.Errorf("of a module: %+v, %v", p, err)
 	}
 	for _, wasm := range []string{"", "\x00asm", string(m), "\x00asm\x0d\x00\x01", "#!/bin/sh\nexit\n"} {
 		if component.Is([]byte(wasm)) {

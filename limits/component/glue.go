@@ -250,3 +250,20 @@ func (f *fixup) segment(r *reader, functions []coreName) error {
 	}
 	return r.err
 }
+
+// readInitializer reads a module that only names an imported function as its
+// start function, and gives that import.
+func readInitializer(wasm []byte) (coreName, error) {
+	info, err := metering.Inspect(wasm)
+	if err != nil {
+		return coreName{}, err
+	}
+	sections, err := coreSections(wasm)
+	if err != nil {
+		return coreName{}, err
+	}
+	if !only(sections, secType, secImport, secStart) || sections[secStart] == nil || len(info.Imports) != 1 || info.Imports[0].Kind != metering.KindFunc {
+		return coreName{}, errNotGlue
+	}
+	return coreName{info.Imports[0].Module, info.Imports[0].Name}, nil
+}

@@ -18,12 +18,14 @@ type Info struct {
 	Offset int            // of Main in the input
 	Core   *metering.Info // of Main: its imports, memories and so on
 
-	// Start is the export of Main that runs the program: "_start", or, when
-	// Adapted is false, that of wasi:cli/run, a function without parameters
-	// whose result is 0 for success and 1 for failure.
+	// Start is the export of Main that runs the program: "_start", or for a
+	// program made for WASI 0.2 that of wasi:cli/run, a function without
+	// parameters whose result is 0 for success and 1 for failure.
 	Start string
-	// Adapted says that the program was made for WASI 0.1 and the component has
-	// an adapter for it.
+	// Initialize says that the export _initialize of Main is to be called before.
+	Initialize bool
+	// Adapted says that the program imports WASI 0.1 and the component has an
+	// adapter for it.
 	Adapted bool
 
 	// Imports are the interfaces that the component imports, as it writes them
@@ -35,18 +37,24 @@ type Info struct {
 	Version string
 }
 
-// Main gives the core module to run and the export that starts it. A core
-// module is its own main module and starts at "_start"; whether it can run is
-// not looked at.
-func Main(wasm []byte) (main []byte, start string, err error) {
+// Program is what a worker runs.
+type Program struct {
+	Wasm       []byte // a core module
+	Start      string // as in Info
+	Initialize bool   // as in Info
+}
+
+// Main gives the core module to run and how it starts. A core module is its own
+// main module and starts at "_start"; whether it can run is not looked at.
+func Main(wasm []byte) (Program, error) {
 	if !Is(wasm) {
-		return wasm, "_start", nil
+		return Program{wasm, "_start", false}, nil
 	}
 	info, err := Inspect(wasm)
 	if err != nil {
-		return nil, "", err
+		return Program{}, err
 	}
-	return info.Main, info.Start, nil
+	return Program{info.Main, info.Start, info.Initialize}, nil
 }
 
 // Inspect finds the main module of a component and proves that it can run
@@ -76,7 +84,7 @@ func Inspect(wasm []byte) (*Info, error) {
 	m := s.modules[a.moduleOf(a.main)]
 	info := &Info{
 		Main: wasm[m.start:m.end:m.end], Offset: m.start, Core: a.mainInfo,
-		Start: a.start, Adapted: a.adapter >= 0,
+		Start: a.start, Initialize: a.initialize, Adapted: a.adapter >= 0,
 	}
 	for _, e := range s.imports {
 		info.Imports = append(info.Imports, e.name)

@@ -20,6 +20,9 @@ type source struct {
 // a shim that leads to itself never ends.
 const maxHops = 16
 
+// maxReasons bounds how many imports are named in an error.
+const maxReasons = 50
+
 // trace follows a core item to its source.
 func (a *analysis) trace(r ref, hops int) (source, error) {
 	it := a.s.item(r)
@@ -88,6 +91,10 @@ func (a *analysis) argumentAt(instance int, module, name string, in sort, hops i
 func (a *analysis) proveMain() error {
 	var errs []error
 	for _, imp := range a.mainInfo.Imports {
+		if len(errs) == maxReasons {
+			errs = append(errs, refused("and more"))
+			break
+		}
 		if e := guestabi.Check(imp); e != nil {
 			errs = append(errs, e)
 			continue
