@@ -17,6 +17,7 @@ import (
 
 	"boxfleet/internal/harden"
 	"boxfleet/limits"
+	"boxfleet/limits/permission"
 )
 
 // settings are everything an operator can set. Each field has one row in
@@ -41,6 +42,9 @@ type settings struct {
 	access                                     []string
 	secretsFile                                string
 	allowPrivate                               bool
+	permissions                                permission.Policy
+	trustedKeys                                []string
+	requireSigned                              bool
 	hardening                                  harden.Mode
 	ceilings                                   limits.Ceilings
 	logLevel, logFormat                        string
@@ -159,6 +163,11 @@ var settingRows = append([]settingRow{
 
 	{"access", "", "rules r:, w: or rw:bucket/prefix/ with {tenant}; by default inputs/{tenant}/, outputs/{tenant}/ and out/{tenant}/ of the bucket", groupTrust, list(func(s *settings) *[]string { return &s.access })},
 	{"secrets-file", "", "YAML or JSON file (mode 0600) of name: value for secret://name", groupTrust, text(func(s *settings) *string { return &s.secretsFile })},
+	{"max-level", "execute", "highest permission level of tools that run here: none, read_only, write, execute or dangerous; see tools.md", groupTrust, level(func(s *settings) *permission.Level { return &s.permissions.MaxLevel })},
+	{"unregistered-level", "execute", "level of modules that nobody registered with one; forbidden refuses them", groupTrust, level(func(s *settings) *permission.Level { return &s.permissions.Unregistered })},
+	{"tenant-levels", "", "ceilings of single tenants, such as web=read_only,bots=search-only: a permission level, or a tier (full, read-only, search-only)", groupTrust, tenantLevels},
+	{"trusted-keys", "", "PEM files of public keys whose signatures of tools count, with commas", groupTrust, list(func(s *settings) *[]string { return &s.trustedKeys })},
+	{"require-signed", "false", "run only modules that one of the trusted-keys has signed", groupTrust, yesNo(func(s *settings) *bool { return &s.requireSigned })},
 	{"allow-private-networks", "false", "let jobs reach private addresses that they allow; for development", groupTrust, yesNo(func(s *settings) *bool { return &s.allowPrivate })},
 	{"hardening", "on", "on: take from the worker's own process what this system lets it give up (file access by Landlock, new privileges, core dumps); require: do not start without all of it; off", groupTrust, func(s *settings, v string) (err error) { s.hardening, err = harden.ParseMode(v); return err }},
 

@@ -103,7 +103,8 @@ func (s *settings) executorConfig(log *slog.Logger) (executor.Config, error) {
 		CacheBytes: int64(s.cacheBytes), CompileCacheBytes: int64(s.compileCacheBytes), ModuleCacheBytes: int64(s.memoryCache),
 		MaxModuleBytes: int64(s.moduleBytes), MaxInputBytes: int64(s.maxInput), MaxInputFiles: s.maxInputFiles,
 		MaxOutputBytes: int64(s.maxOutput), MaxOutputFiles: s.maxOutputFiles, MemoryBudget: s.memoryBudget,
-		Compilers: s.compilers, Ceilings: s.ceilings, AllowPrivateNetworks: s.allowPrivate, Log: log,
+		Compilers: s.compilers, Ceilings: s.ceilings, AllowPrivateNetworks: s.allowPrivate,
+		Permissions: s.permissions, RequireSigned: s.requireSigned, Log: log,
 	}
 	var rules []artifacts.Rule
 	for _, text := range s.access {
@@ -178,6 +179,10 @@ func openNode(ctx context.Context, s *settings, log *slog.Logger) (_ *node, err 
 	if err != nil {
 		return nil, err
 	}
+	trusted, err := s.readTrustedKeys()
+	if err != nil {
+		return nil, err
+	}
 	if n.exec, err = executor.New(ctx, n.store, cfg); err != nil {
 		return nil, err
 	}
@@ -198,7 +203,10 @@ func openNode(ctx context.Context, s *settings, log *slog.Logger) (_ *node, err 
 		Topology: jobs.Topology{Replicas: s.replicas, ResultTTL: s.resultTTL, TenantConcurrency: s.tenantJobs, AckWait: s.ackWait},
 		Chores:   s.chores(n),
 	})
-	return n, err
+	if err != nil {
+		return nil, err
+	}
+	return n, n.useRegistry(ctx, js, trusted)
 }
 
 // chores are what one worker does for all beside the queue's own.
