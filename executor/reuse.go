@@ -57,7 +57,7 @@ type reuseEntry struct {
 func (r *run) reuseObject() string {
 	job := r.a.Job
 	o := &job.Options
-	if !job.ReuseResult || !o.Deterministic || len(o.AllowedOutboundHosts) > 0 {
+	if !job.ReuseResult || job.CompileOnly || !o.Deterministic || len(o.AllowedOutboundHosts) > 0 {
 		return ""
 	}
 	for _, v := range o.EnvVars {
