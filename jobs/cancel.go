@@ -41,6 +41,9 @@ func (c *Client) tryCancel(ctx context.Context, id string) (CancelState, error) 
 	}
 	switch rec.State {
 	case Done:
+		if rec.Result.Outcome == Canceled { // a message may have come after the first cancel
+			return AlreadyDone, c.purge(ctx, id)
+		}
 		return AlreadyDone, nil
 	case Running:
 		rec.CancelRequested = true
@@ -57,15 +60,24 @@ func (c *Client) tryCancel(ctx context.Context, id string) (CancelState, error) 
 	if err := c.putRecord(ctx, rec, rev); err != nil {
 		return "", err
 	}
-	// The record is the truth: a worker that gets the message all the same
-	// drops it. Purging spares it the way.
-	if stream, err := c.js.Stream(ctx, StreamJobs); err == nil {
-		_ = stream.Purge(ctx, jetstream.WithPurgeSubject("jobs."+c.tenant+".*."+id))
-	}
 	if data, err := rec.encode(); err == nil {
 		_ = c.nc.Publish(doneSubject(c.tenant, rec.Batch, id), data)
 	}
-	return CanceledQueued, nil
+	return CanceledQueued, c.purge(ctx, id)
+}
+
+// purge removes the messages of a job that was cancelled. The record is the
+// truth, and a worker that gets such a message drops it; but one that is
+// scheduled for months ahead must not outlive the record.
+func (c *Client) purge(ctx context.Context, id string) error {
+	stream, err := c.js.Stream(ctx, StreamJobs)
+	if err == nil {
+		err = stream.Purge(ctx, jetstream.WithPurgeSubject(jobSubject(c.tenant, "*", id)))
+	}
+	if err != nil {
+		return fmt.Errorf("job %s is canceled, but its message could not be removed; cancel it again: %w", id, err)
+	}
+	return nil
 }
 
 func (c *Client) putRecord(ctx context.Context, rec *Record, rev uint64) error {

@@ -10,11 +10,11 @@ import (
 type verdict uint8
 
 const (
-	claimRun   verdict = iota // ours: run it
-	claimDone                 // finished: acknowledge and forget
-	claimWait                 // a second message of a job that runs: look again later
-	claimSpent                // attempts are spent: ours to bury
-	claimExpired              // it waited too long: ours to end
+	claimRun     verdict = iota // ours: run it
+	claimDone                   // finished: acknowledge and forget
+	claimWait                   // a second message of a job that runs: look again later
+	claimSpent                  // attempts are spent: ours to bury
+	claimExpired                // it waited too long: ours to end
 )
 
 // claim makes this worker the holder of the job by compare-and-set on its

@@ -60,5 +60,7 @@ func (w *Worker) Coordinating() bool { return w.coordinating.Load() }
 
 // chores are the queue's own.
 func (w *Worker) chores() []Chore {
-	return []Chore{}
+	return []Chore{
+		{Name: "release held jobs", Run: w.releaseHeld},
+	}
 }

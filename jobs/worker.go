@@ -68,6 +68,7 @@ type WorkerConfig struct {
 	lastWords      time.Duration // for settling after the grace
 	leaseEvery     time.Duration // between signs of life of a lease
 	localClock     func() time.Time
+	unknownAfter   time.Duration // how long a job waits for what nobody knows
 }
 
 // WithDefaults fills what is zero.
@@ -103,6 +104,9 @@ func (c WorkerConfig) WithDefaults() WorkerConfig {
 	}
 	if c.probeEvery == 0 {
 		c.probeEvery = time.Second
+	}
+	if c.unknownAfter == 0 {
+		c.unknownAfter = UnknownAfter
 	}
 	if c.leaseEvery == 0 {
 		c.leaseEvery = LeaseTTL / 5
