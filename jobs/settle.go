@@ -134,11 +134,11 @@ func jitter(d time.Duration) time.Duration { return time.Duration(rand.Int64N(in
 // compare-and-set, then the ack that the server confirms.
 func (w *Worker) finish(ctx context.Context, a *Attempt, res *Result) {
 	committing := time.Now()
-	ctx, end := a.Begin(ctx, PhaseCommit)
-	w.complete(ctx, a, res)
+	within, end := a.Begin(ctx, PhaseCommit)
+	w.complete(within, a, res)
 	adopted := false
 	if len(res.Outputs) > 0 {
-		stands, err := w.commitOutputs(ctx, a, res)
+		stands, err := w.commitOutputs(within, a, res)
 		switch {
 		case errors.Is(err, ErrFenced):
 			end(err)
@@ -160,7 +160,7 @@ func (w *Worker) finish(ctx context.Context, a *Attempt, res *Result) {
 		res.Phases[PhaseCommit] = float64(time.Since(committing).Microseconds()) / 1000
 	}
 	a.rec.State, a.rec.Result = Done, res
-	err := w.writeResult(ctx, a)
+	err := w.writeResult(within, a)
 	end(err, attribute.String("boxfleet.outcome", string(res.Outcome)))
 	if err != nil {
 		w.dropped(ctx, a, err)
