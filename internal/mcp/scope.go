@@ -21,8 +21,8 @@ type Scope struct {
 	// AllowDangerous is the operator's consent to dangerous tools, given with
 	// every job.
 	AllowDangerous bool
-	// Tools are the references that are offered, NAME or NAME@VERSION; empty:
-	// the newest version of every tool.
+	// Tools are the references that are offered, NAME, NAME@VERSION or
+	// NAME@CHANNEL; empty: the newest version of every tool.
 	Tools []string
 	// Keywords limits the tools to those that have one of them.
 	Keywords []string
@@ -44,7 +44,7 @@ func (sc Scope) Validate() error {
 	for _, ref := range sc.Tools {
 		name, version, pinned := strings.Cut(ref, "@")
 		if !jobs.ValidToolName(name) || pinned && !jobs.ValidToolVersion(version) {
-			return fmt.Errorf("tool %q: write NAME or NAME@VERSION", ref)
+			return fmt.Errorf("tool %q: write NAME, NAME@VERSION or NAME@CHANNEL", ref)
 		}
 	}
 	return nil

@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"slices"
 	"strings"
 
 	sdk "github.com/modelcontextprotocol/go-sdk/mcp"
@@ -104,47 +103,20 @@ func (t *tool) found(callable bool) found {
 	return f
 }
 
-// rank gives the tools that have all words of a query, best first: a word that
-// is the name counts more than one in it, then keywords, then the description.
+// rank gives the tools that have all words of a query, best first, as the
+// registry's own search orders them.
 func rank(tools []*tool, query string) []*tool {
-	words := strings.Fields(strings.ToLower(query))
-	type hit struct {
-		t     *tool
-		score int
+	all := make([]jobs.Manifest, len(tools))
+	of := map[string]*tool{}
+	for i, t := range tools {
+		all[i] = t.manifest
+		of[t.manifest.Name+"@"+t.manifest.Version] = t
 	}
-	var hits []hit
-	for _, t := range tools {
-		if n, all := score(&t.manifest, t.name, words); all {
-			hits = append(hits, hit{t, n})
-		}
-	}
-	slices.SortStableFunc(hits, func(a, b hit) int { return cmp.Compare(b.score, a.score) })
-	out := make([]*tool, len(hits))
-	for i, h := range hits {
-		out[i] = h.t
+	var out []*tool
+	for _, m := range (jobs.ToolQuery{Text: query, Versions: true}).Select(all) {
+		out = append(out, of[m.Name+"@"+m.Version])
 	}
 	return out
-}
-
-func score(m *jobs.Manifest, name string, words []string) (n int, all bool) {
-	text := strings.ToLower(m.Description)
-	for _, w := range words {
-		switch {
-		case name == w || m.Name == w:
-			n += 16
-		case strings.Contains(name, w):
-			n += 8
-		case slices.ContainsFunc(m.Keywords, func(k string) bool { return strings.EqualFold(k, w) }):
-			n += 6
-		case slices.ContainsFunc(m.Keywords, func(k string) bool { return strings.Contains(strings.ToLower(k), w) }):
-			n += 3
-		case strings.Contains(text, w):
-			n++
-		default:
-			return 0, false
-		}
-	}
-	return n, true
 }
 
 // lookUp is the scope by which tools are found that may not be called: all of

@@ -71,12 +71,16 @@ func makeOffer(all []jobs.Manifest, sc Scope, base limits.RunOption, work *limit
 	return o
 }
 
-// choose gives the tools that refs name, or the newest version of each.
-// A tool that refs pin to more than one version carries it in its name.
+// choose gives the tools that refs name, or the newest version of each that is
+// not yanked. A tool that is named more than once carries its version or
+// channel in its name.
 func (o *offer) choose(all []jobs.Manifest, refs []string) []chosen {
 	newest := map[string]*jobs.Manifest{}
 	var names []string
 	for i := range all { // versions ascend within a name
+		if all[i].Yanked != nil {
+			continue
+		}
 		if newest[all[i].Name] == nil {
 			names = append(names, all[i].Name)
 		}
@@ -96,36 +100,48 @@ func (o *offer) choose(all []jobs.Manifest, refs []string) []chosen {
 		times[name]++
 	}
 	for _, ref := range refs {
-		name, version, pinned := strings.Cut(ref, "@")
+		name, at, pinned := strings.Cut(ref, "@")
 		m := newest[name]
-		if pinned {
-			m = nil
-			for i := range all {
-				if all[i].Name == name && all[i].Version == version {
-					m = &all[i]
-				}
-			}
+		if pinned && at != jobs.ChannelLatest {
+			m = pin(all, name, at)
 		}
 		if m == nil {
 			o.other = append(o.other, fmt.Sprintf("tool %s is not registered", ref))
 			continue
 		}
+		if m.Yanked != nil {
+			o.other = append(o.other, fmt.Sprintf("tool %s is yanked (%s); it is offered because you name it", ref, m.Yanked.Reason))
+		}
 		shown := name
 		if times[name] > 1 && pinned {
-			shown = name + "_" + strings.Map(func(r rune) rune {
-				if r == '.' {
-					return '_'
-				}
-				return r
-			}, version)
+			shown = name + "_" + strings.ReplaceAll(at, ".", "_")
+		}
+		if slices.ContainsFunc(out, func(c chosen) bool { return c.m == m }) {
+			o.other = append(o.other, fmt.Sprintf("tool %s is version %s, which is offered already", ref, m.Version))
+			continue
 		}
 		if len(shown) > maxName || shown == searchName || slices.ContainsFunc(out, func(c chosen) bool { return c.name == shown }) {
-			o.other = append(o.other, fmt.Sprintf("tool %s is left out: its name %q is taken, or longer than %d", ref, cut(shown, 2*maxName), maxName))
+			o.other = append(o.other, fmt.Sprintf("tool %s is left out: the name %q is taken, or longer than %d", ref, cut(shown, 2*maxName), maxName))
 			continue
 		}
 		out = append(out, chosen{shown, m})
 	}
 	return out
+}
+
+// pin gives one version of a tool, or that which a channel points to.
+func pin(all []jobs.Manifest, name, at string) *jobs.Manifest {
+	var of *jobs.Manifest
+	for i := range all {
+		switch m := &all[i]; {
+		case m.Name != name:
+		case m.Version == at:
+			return m
+		case slices.Contains(m.Channels, at):
+			of = m
+		}
+	}
+	return of
 }
 
 // denied is why a tool may not be called, with the rules' names.

@@ -60,7 +60,7 @@ func (a *app) mcpCommand() *cobra.Command {
 	fs.StringVar(&f.tier, "tier", string(permission.TierFull), "what agents may do: full, read-only or search-only")
 	fs.StringVar(&f.maxLevel, "max-level", "", "highest permission level that is offered; execute when absent")
 	fs.BoolVar(&f.allowDangerous, "allow-dangerous", false, "offer tools of level dangerous too, and consent to their jobs")
-	fs.StringArrayVar(&f.tools, "tool", nil, "offer this tool only: NAME or NAME@VERSION; repeatable; every tool when absent")
+	fs.StringArrayVar(&f.tools, "tool", nil, "offer this tool only: NAME, NAME@VERSION or NAME@CHANNEL; repeatable; every tool when absent")
 	fs.StringArrayVar(&f.keywords, "keyword", nil, "offer tools with this keyword only; repeatable, one of them is enough")
 	fs.StringVar(&f.workDir, "work-dir", "", "directory that tools see at /: SRC[:ro|rw|scratch]; with rw, changes are written back")
 	fs.IntVar(&f.maxCalls, "max-calls", 0, "calls that run at once, further ones wait; 32 when absent")
