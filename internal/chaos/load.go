@@ -57,12 +57,12 @@ func (l *load) pushInputs(ctx context.Context, rng *rand.Rand) error {
 	return nil
 }
 
-// chunk is how many jobs of one tenant are submitted at once; backlog is how
-// many may wait for a worker.
-const (
-	chunk   = 40
-	backlog = 1200
-)
+// chunk is how many jobs of one tenant are submitted at once.
+const chunk = 40
+
+// backlog is how many jobs of a run may wait: enough that every fault meets
+// some, and few enough that they do not take long after the last one.
+func backlog(jobs int) int { return min(max(jobs/5, 2*chunk), 1200) }
 
 // run submits until at least n jobs are accepted and over is closed.
 func (l *load) run(ctx context.Context, n int, over <-chan struct{}) error {
@@ -74,7 +74,7 @@ func (l *load) run(ctx context.Context, n int, over <-chan struct{}) error {
 			}
 		default:
 		}
-		if done, _ := l.watch.progress(); len(l.all)-done > backlog {
+		if done, _ := l.watch.progress(); len(l.all)-done > backlog(n) {
 			if !pause(ctx, 20*time.Millisecond) {
 				return context.Cause(ctx)
 			}
