@@ -17,7 +17,7 @@ endif
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
 .DEFAULT_GOAL := help
-.PHONY: help build toolbox demo test test-race-note lint bench docs clean
+.PHONY: help build toolbox demo test test-race-note lint bench chaos soak scale docs clean
 
 help: ## print this list
 	@awk -F':.*## ' '/^[a-z][a-z-]*:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -54,6 +54,21 @@ lint: ## go vet, staticcheck and the layer guard
 
 bench: ## benchmarks of the sandbox, the metering and the main path
 	$(GO) test -run '^$$' -bench . -benchtime 1s ./limits/... ./executor/...
+
+SEED     ?= 0
+JOBS     ?= 20000
+DURATION ?= 4m
+
+chaos: build ## break a fleet of real processes for minutes, account for every job (SEED=, JOBS=, DURATION=)
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o $(BIN)/nats-server github.com/nats-io/nats-server/v2
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o $(BIN)/chaos ./internal/chaos
+	$(BIN)/chaos --seed $(SEED) --jobs $(JOBS) --duration $(DURATION)
+
+soak: build ## 200,000 jobs through one worker; fails when anything grows
+	$(BIN)/loadtest soak --jobs 200000
+
+scale: build ## 1,000,000 queued jobs of 1,000 tenants; fails when a job's cost grows with the queue
+	$(BIN)/loadtest scale --jobs 1000000 --tenants 1000
 
 docs: build ## write what is generated: settings, schemas
 	$(BIN)/worker settings > docs/configuration.md
