@@ -120,12 +120,12 @@ func (t Topology) Ensure(ctx context.Context, js jetstream.JetStream) error {
 		return err
 	}
 	for _, cfg := range t.streams() {
-		if err := ensureStream(ctx, js, cfg); err != nil {
+		if err := insist(ctx, func() error { return ensureStream(ctx, js, cfg) }); err != nil {
 			return fmt.Errorf("ensure stream %s: %w", cfg.Name, hintJetStream(err))
 		}
 	}
 	for _, cfg := range t.buckets() {
-		if err := ensureBucket(ctx, js, cfg); err != nil {
+		if err := insist(ctx, func() error { return ensureBucket(ctx, js, cfg) }); err != nil {
 			return fmt.Errorf("ensure bucket %s: %w", cfg.Bucket, hintJetStream(err))
 		}
 	}
@@ -276,6 +276,10 @@ func (t Topology) ensureConsumers(ctx context.Context, js jetstream.JetStream, t
 
 // ensureAllConsumers does so for every tenant that has queues.
 func (t Topology) ensureAllConsumers(ctx context.Context, js jetstream.JetStream) error {
+	return insist(ctx, func() error { return t.tryAllConsumers(ctx, js) })
+}
+
+func (t Topology) tryAllConsumers(ctx context.Context, js jetstream.JetStream) error {
 	if err := t.ensureConsumers(ctx, js, DefaultTenant); err != nil {
 		return err
 	}
