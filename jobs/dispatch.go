@@ -38,6 +38,11 @@ func (w *Worker) dispatch(ctx, work context.Context, ready func()) error {
 	d := &dispatcher{w: w, work: work, pull: pull, turns: newTurns(), strange: map[*queue]time.Time{}, poll: time.NewTicker(w.cfg.PollEvery), rescan: time.NewTicker(rescanEvery)}
 	defer d.poll.Stop()
 	defer d.rescan.Stop()
+	d.turns.enter = d.tenant
+	select {
+	case <-w.tenants.loaded: // a cap must be known before the first job starts
+	case <-ctx.Done():
+	}
 	d.refresh(ctx)
 	if ready != nil {
 		ready()
@@ -86,8 +91,10 @@ func (d *dispatcher) hear(ctx context.Context) {
 		select {
 		case name := <-d.w.woken:
 			d.rung(name)
+		case <-d.w.keeper.bell.c:
+			d.belled()
 		case <-d.poll.C:
-			d.turns.poll(time.Now())
+			d.polled()
 		case <-d.rescan.C:
 			d.refresh(ctx)
 		default:
@@ -102,8 +109,10 @@ func (d *dispatcher) idle(ctx context.Context) {
 	case <-ctx.Done():
 	case name := <-d.w.woken:
 		d.rung(name)
+	case <-d.w.keeper.bell.c:
+		d.belled()
 	case <-d.poll.C:
-		d.turns.poll(time.Now())
+		d.polled()
 	case <-d.rescan.C:
 		d.refresh(ctx)
 	}
@@ -128,9 +137,70 @@ func (d *dispatcher) rung(name string) {
 		q = d.turns.add(name)
 		d.strange[q] = time.Now()
 	}
+	if _, sure := q.line.hotQueues(0); !sure { // else it is known to wait for places
+		d.turns.unblock(q.line)
+	}
 	d.turns.heat(q)
 	d.turns.enliven(q, time.Now())
-	q.rung = true
+	q.rung, q.sure = true, true
+}
+
+// polled looks at queues nobody rang for, and asks again for places.
+func (d *dispatcher) polled() {
+	d.turns.poll(time.Now())
+	for _, l := range d.turns.blocked {
+		l.asked = false
+	}
+	d.askPlaces(1, false)
+}
+
+// askedAtOnce bounds how many queues are looked at before places are taken.
+const askedAtOnce = 16
+
+// askPlaces asks for places of the tenants that had none when their turn came.
+func (d *dispatcher) askPlaces(n int, urgent bool) {
+	for _, l := range d.turns.blocked {
+		if l.asked {
+			continue
+		}
+		l.asked = true
+		if hot, sure := l.hotQueues(askedAtOnce); len(hot) > 0 {
+			l.gate.(*places).ask(n, hot, sure, urgent)
+		}
+	}
+}
+
+// tenant gives what counts for a tenant's jobs.
+func (d *dispatcher) tenant(name string) (weight int, g gate) {
+	s, _ := d.w.tenants.of(name)
+	return max(1, s.Weight), d.w.keeper.of(name)
+}
+
+// belled takes in what was found out for the dispatcher.
+func (d *dispatcher) belled() {
+	t := d.turns
+	for _, tenant := range d.w.tenants.takeChanged() {
+		if l := t.lines[tenant]; l != nil {
+			s, _ := d.w.tenants.of(tenant)
+			t.reweigh(l, max(1, s.Weight))
+		}
+	}
+	tenants, empties, keys := d.w.keeper.bell.take()
+	for _, tenant := range tenants {
+		if l := t.lines[tenant]; l != nil {
+			t.unblock(l)
+		}
+	}
+	for _, name := range empties {
+		if q := t.names[name]; q != nil && !q.sure {
+			t.cool(q)
+		}
+	}
+	for _, name := range keys {
+		if q := t.names[name]; q != nil {
+			t.reopen(q)
+		}
+	}
 }
 
 // refresh takes in the queues of new tenants and keys, and forgets those that
@@ -162,6 +232,7 @@ func (d *dispatcher) refresh(ctx context.Context) {
 func (d *dispatcher) round(slots int) (used int, err error) {
 	for used < slots {
 		list := d.turns.plan(slots - used)
+		d.askPlaces(slots-used, true)
 		if len(list) == 0 {
 			return used, nil
 		}
@@ -188,8 +259,12 @@ func (d *dispatcher) round(slots int) (used int, err error) {
 func (d *dispatcher) ask(q *queue, linger time.Duration) (got int, err error) {
 	n := q.share
 	q.rung, q.share = false, 0
-	got, err = d.pull.fetch(StreamJobs, q.name, n, linger, d.start)
+	counts := q.line.gate.(*places)
+	got, err = d.pull.fetch(StreamJobs, q.name, n, linger, func(m *nats.Msg) { d.start(m, counts) })
 	d.turns.refund(q, n-got)
+	if q.sure = got == n; got == 0 {
+		counts.fruitless()
+	}
 	if got > 0 {
 		d.turns.enliven(q, time.Now())
 		delete(d.strange, q)
@@ -208,13 +283,13 @@ func (d *dispatcher) ask(q *queue, linger time.Duration) (got int, err error) {
 	return got, err
 }
 
-// start runs one job in a slot that was taken for it.
-func (d *dispatcher) start(m *nats.Msg) {
+// start runs one job in a slot that was taken for it; the job is one of counts.
+func (d *dispatcher) start(m *nats.Msg, counts *places) {
 	w := d.w
 	w.wg.Add(1)
 	go func() {
 		s := &slot{w: w, held: true}
-		defer func() { s.release(); w.wg.Done() }()
+		defer func() { counts.put(1); s.release(); w.wg.Done() }()
 		w.handle(d.work, m, s)
 	}()
 }

@@ -29,6 +29,7 @@ type queue struct {
 	class  int
 	hot    bool      // may have jobs
 	rung   bool      // a submitter said so a moment ago
+	sure   bool      // has jobs, for all that is known
 	ringed bool      // stands in its line's ring of keys
 	share  int       // slots the current plan gives it
 	at     int       // index in turns.all
@@ -60,8 +61,9 @@ type line struct {
 	pass    uint64 // the virtual time of its next turn
 	turn    uint64 // when it was last served, to order lines of equal pass
 	at      int    // index in turns.ready; -1 when not there
-	gate    gate   // bounds the tenant's jobs in the fleet; nil for none
+	gate    gate   // counts and bounds the tenant's jobs; nil for none
 	blocked bool   // its gate let nothing through
+	asked   bool   // for places, since it was blocked
 }
 
 // turns says whose job a free slot is for. Tenants take turns by weight, one
@@ -78,14 +80,14 @@ type turns struct {
 	closed  []*queue // queues that wait for theirs
 	now     uint64   // virtual time
 	served  uint64   // turns so far
-	weight  func(tenant string) int
+	enter   func(tenant string) (weight int, g gate)
 	alive   []*queue // queues with something happening, in no order
 	warmAll int      // where the last poll of all ended
 	warm    int      // where that of the lively ended
 }
 
 func newTurns() *turns {
-	return &turns{lines: map[string]*line{}, names: map[string]*queue{}, weight: func(string) int { return 1 }}
+	return &turns{lines: map[string]*line{}, names: map[string]*queue{}, enter: func(string) (int, gate) { return 1, nil }}
 }
 
 // add takes a consumer in, unless it is known, and gives it. Its name must be
@@ -97,7 +99,8 @@ func (t *turns) add(name string) *queue {
 	tenant, ln := splitConsumer(name)
 	l := t.lines[tenant]
 	if l == nil {
-		l = &line{tenant: tenant, weight: t.weight(tenant), at: -1}
+		l = &line{tenant: tenant, at: -1}
+		l.weight, l.gate = t.enter(tenant)
 		t.lines[tenant] = l
 	}
 	q := &queue{name: name, lane: ln, line: l, class: classKeys, at: len(t.all)}
@@ -152,7 +155,7 @@ func (t *turns) cool(q *queue) {
 	if !q.hot {
 		return
 	}
-	q.hot, q.rung = false, false
+	q.hot, q.rung, q.sure = false, false, false
 	if q.class == classKeys {
 		q.line.hotKeys-- // it leaves the ring when its turn comes
 	}
@@ -178,16 +181,16 @@ func (t *turns) line(l *line) {
 	}
 }
 
-// reweigh gives a line its weight and gate anew.
-func (t *turns) reweigh(l *line, weight int, g gate) {
-	l.weight, l.gate = weight, g
+// reweigh gives a line its weight anew, and lets it try its gate.
+func (t *turns) reweigh(l *line, weight int) {
+	l.weight = weight
 	t.unblock(l)
 }
 
 // unblock lets a line try its gate again.
 func (t *turns) unblock(l *line) {
 	if l.blocked {
-		l.blocked = false
+		l.blocked, l.asked = false, false
 		t.blocked = slices.DeleteFunc(t.blocked, func(b *line) bool { return b == l })
 		t.line(l)
 	}
@@ -360,6 +363,26 @@ func (l *line) pick() *queue {
 		}
 		q.ringed = false
 	}
+}
+
+// hotQueues names at most n queues that may have jobs, and tells whether any is
+// known to.
+func (l *line) hotQueues(n int) (names []string, sure bool) {
+	look := func(q *queue) {
+		if q != nil && q.hot {
+			sure = sure || q.sure
+			if len(names) < n {
+				names = append(names, q.name)
+			}
+		}
+	}
+	for _, q := range l.queues {
+		look(q)
+	}
+	for _, q := range l.keyed {
+		look(q)
+	}
+	return names, sure
 }
 
 // lineHeap orders lines by the virtual time of their next turn.

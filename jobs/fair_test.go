@@ -86,7 +86,7 @@ func TestTurnsWithNothingHot(t *testing.T) {
 func TestTurnsByWeight(t *testing.T) {
 	turns := newTurns()
 	want := map[string]int{"one": 1, "two": 2, "seven": 7, "ten": 10}
-	turns.weight = func(tenant string) int { return want[tenant] }
+	turns.enter = func(tenant string) (int, gate) { return want[tenant], nil }
 	for tenant := range want {
 		turns.add(consumerName(tenant, Normal))
 	}
@@ -113,7 +113,7 @@ func TestTurnsByWeight(t *testing.T) {
 	check(count(2000))
 	want = map[string]int{"one": 10, "two": 2, "seven": 7, "ten": 1}
 	for tenant, w := range want {
-		turns.reweigh(turns.lines[tenant], w, nil)
+		turns.reweigh(turns.lines[tenant], w)
 	}
 	check(count(2000))
 }
@@ -242,7 +242,7 @@ func TestGates(t *testing.T) {
 	plain := turns.add(consumerName("a", Normal))
 	other := turns.add(consumerName("b", Normal))
 	tenant, lane := &tokensOf{5}, &tokensOf{1}
-	turns.reweigh(turns.lines["a"], 1, tenant)
+	turns.lines["a"].gate = tenant
 	key.gate = lane
 	take := func(n int) map[*queue]int {
 		got := map[*queue]int{}

@@ -25,6 +25,7 @@ const (
 	BucketUnique     = "unique"
 	BucketTenants    = "tenants"
 	BucketLeases     = "leases"
+	BucketPlaces     = "places"
 )
 
 // AckWait is how long the server waits for a sign of life before it gives a
@@ -57,6 +58,9 @@ type Topology struct {
 
 	ackWait time.Duration // AckWait, unless a test shortens it further
 }
+
+// placesTTL outlives every holder's time and every rate's.
+const placesTTL = maxRatePer + time.Hour
 
 // LeaseTTL is how long a lease outlives its holder's last sign of life.
 const LeaseTTL = 15 * time.Second
@@ -221,6 +225,7 @@ func (t Topology) buckets() []jetstream.KeyValueConfig {
 		{Bucket: BucketBatches, Description: "one record a batch", History: 1, TTL: t.ResultTTL, Replicas: t.Replicas, Storage: jetstream.FileStorage},
 		{Bucket: BucketUnique, Description: "idempotency keys", History: 1, LimitMarkerTTL: time.Minute, Replicas: t.Replicas, Storage: jetstream.FileStorage},
 		{Bucket: BucketTenants, Description: "operators' settings of tenants", History: 1, Replicas: t.Replicas, Storage: jetstream.FileStorage},
+		{Bucket: BucketPlaces, Description: "who runs how many jobs of capped tenants, and starts of rated keys", History: 1, TTL: placesTTL, Replicas: t.Replicas, Storage: jetstream.FileStorage},
 		{Bucket: BucketLeases, Description: "who does what only one may do", History: 1, TTL: LeaseTTL, Replicas: t.Replicas, Storage: jetstream.MemoryStorage},
 	}
 }

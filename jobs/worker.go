@@ -57,6 +57,7 @@ type WorkerConfig struct {
 	// Chores are done by one worker of the fleet at a time, beside the queue's
 	// own.
 	Chores []Chore
+	// refuses them all.
 	// Version of the program, shown in the presence bucket.
 	Version string
 	Log     *slog.Logger
@@ -170,6 +171,9 @@ type Worker struct {
 	done   atomic.Int64
 	parked atomic.Int64 // jobs that laid their slot down
 
+	tenants *tenantBook
+	keeper  *placeKeeper
+
 	coordinating atomic.Bool
 }
 
@@ -202,6 +206,12 @@ func NewWorker(ctx context.Context, nc *nats.Conn, js jetstream.JetStream, h Han
 	if w.leases, err = bindBucket(ctx, js, BucketLeases); err != nil {
 		return nil, err
 	}
+	places, err := bindBucket(ctx, js, BucketPlaces)
+	if err != nil {
+		return nil, err
+	}
+	w.keeper = newPlaceKeeper(w, places)
+	w.tenants = newTenantBook(w.keeper.bell.ring)
 	if err := cfg.Topology.ensureAllConsumers(ctx, js); err != nil {
 		return nil, err
 	}
@@ -258,6 +268,8 @@ func (w *Worker) Run(ctx context.Context, ready func()) error {
 	background.Go(func() { w.heartbeats(beats) })
 	background.Go(func() { w.watchRecords(beats) })
 	background.Go(func() { w.presence(beats) })
+	background.Go(func() { w.watchTenants(beats) })
+	background.Go(func() { w.keeper.run(beats) })
 
 	chores, stopChores := context.WithCancel(context.WithoutCancel(ctx))
 	background.Go(func() { w.coordinate(chores) })
@@ -336,6 +348,10 @@ func (w *Worker) checkRecord(ctx context.Context, a *Attempt) {
 
 func (w *Worker) onWake(m *nats.Msg) {
 	parts := strings.Split(m.Subject, ".")
+	if m.Subject == placesSubject(parts[1]) {
+		w.keeper.bell.granted(parts[1])
+		return
+	}
 	name := consumerName(parts[1], lane(parts[2]))
 	if !isQueue(name) {
 		return
