@@ -62,5 +62,6 @@ func (w *Worker) Coordinating() bool { return w.coordinating.Load() }
 func (w *Worker) chores() []Chore {
 	return []Chore{
 		{Name: "release held jobs", Run: w.releaseHeld},
+		{Name: "batches", Run: w.countBatches},
 	}
 }

@@ -21,14 +21,19 @@ type lease struct {
 	holder string
 	every  time.Duration // between attempts to take it, and between signs of life
 	log    *slog.Logger
+	token  string // what this holder writes, unlike any other's
 }
 
 // hold takes the lease, waiting for it as long as ctx lasts, and runs do while
 // it is held. The context of do ends when the lease is lost; then hold waits
 // for it again.
 func (l *lease) hold(ctx context.Context, do func(ctx context.Context)) {
+	l.token = l.holder + " " + NewID()
 	for ctx.Err() == nil {
-		rev, err := l.kv.Create(ctx, l.name, []byte(l.holder))
+		rev, err := l.kv.Create(ctx, l.name, []byte(l.token))
+		if isConflict(err) {
+			rev, err = l.mine(ctx, err)
+		}
 		if err == nil {
 			l.log.Debug("took a lease", "lease", l.name)
 			l.keep(ctx, rev, do)
@@ -63,6 +68,9 @@ func (l *lease) keep(ctx context.Context, rev uint64, do func(ctx context.Contex
 			continue
 		}
 		next, err := l.renew(ctx, rev)
+		if isConflict(err) {
+			next, err = l.mine(ctx, err)
+		}
 		switch {
 		case err == nil:
 			rev, renewed = next, time.Now()
@@ -86,7 +94,17 @@ func (l *lease) keep(ctx context.Context, rev uint64, do func(ctx context.Contex
 var errLeaseLost = errors.New("the lease was lost")
 
 func (l *lease) renew(ctx context.Context, rev uint64) (uint64, error) {
-	ctx, cancel := context.WithTimeout(ctx, l.every)
+	ctx, cancel := context.WithTimeout(ctx, max(l.every, time.Second))
 	defer cancel()
-	return l.kv.Update(ctx, l.name, []byte(l.holder), rev)
+	return l.kv.Update(ctx, l.name, []byte(l.token), rev)
+}
+
+// mine gives the lease's revision if it is this holder's after all: the answer
+// to an earlier write was lost, not the write. Otherwise it gives conflict.
+func (l *lease) mine(ctx context.Context, conflict error) (uint64, error) {
+	entry, err := l.kv.Get(ctx, l.name)
+	if err == nil && string(entry.Value()) == l.token {
+		return entry.Revision(), nil
+	}
+	return 0, conflict
 }

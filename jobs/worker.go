@@ -57,6 +57,9 @@ type WorkerConfig struct {
 	// Chores are done by one worker of the fleet at a time, beside the queue's
 	// own.
 	Chores []Chore
+	// Notifier sends what batches ask to be told of to their webhooks; nil
+	// refuses them all.
+	Notifier Notifier
 	// refuses them all.
 	// Version of the program, shown in the presence bucket.
 	Version string
