@@ -25,8 +25,18 @@ func main() {
 			os.Exit(command.ExitUsage)
 		}
 	}
-	os.Exit(cli.Run(place(args)))
+	args = place(args)
+	if slices.ContainsFunc(args, isFile) {
+		if _, err := os.ReadDir("/"); err != nil {
+			os.Stderr.WriteString("esbuild: it looks for settings in every directory up to /, and there is none; mount a directory at / (work_dir), even an empty one: " + err.Error() + "\n")
+			os.Exit(command.ExitUsage)
+		}
+	}
+	os.Exit(cli.Run(args))
 }
+
+// isFile reports whether an argument is given by place.
+func isFile(arg string) bool { return !strings.HasPrefix(arg, "-") }
 
 // describe lists the options a caller is likely to need; esbuild's manual has the
 // rest, and they all work.
@@ -34,7 +44,7 @@ func describe() *command.Command {
 	var s string
 	var b bool
 	var list []string
-	entry := command.Strings(&list, "entry", "A file to start from; without one standard input is transformed")
+	entry := command.Strings(&list, "entry", "A file to start from, which needs a directory mounted at /; without one standard input is transformed")
 	return &command.Command{
 		Name: "esbuild", Version: "0.28.2", Permission: "write",
 		Description: "Transform, bundle and minify JavaScript, TypeScript, JSX and CSS. Any other option of esbuild works too, but for --serve and --watch.",

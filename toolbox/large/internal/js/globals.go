@@ -81,8 +81,7 @@ func (p *program) input(goja.FunctionCall) goja.Value {
 	if !json.Valid([]byte(text)) {
 		panic(p.vm.NewTypeError("input: standard input is not one JSON value"))
 	}
-	parse, _ := goja.AssertFunction(p.vm.Get("JSON").ToObject(p.vm).Get("parse"))
-	value, err := parse(goja.Undefined(), p.vm.ToValue(text))
+	value, err := p.parse(goja.Undefined(), p.vm.ToValue(text))
 	if err != nil {
 		panic(err)
 	}
@@ -146,8 +145,7 @@ func (p *program) load(at, text string) (goja.Value, error) {
 
 func (p *program) evaluate(at, text string, module, exports *goja.Object) (goja.Value, error) {
 	if path.Ext(at) == ".json" {
-		parse, _ := goja.AssertFunction(p.vm.Get("JSON").ToObject(p.vm).Get("parse"))
-		value, err := parse(goja.Undefined(), p.vm.ToValue(text))
+		value, err := p.parse(goja.Undefined(), p.vm.ToValue(text))
 		if err != nil {
 			return nil, err
 		}

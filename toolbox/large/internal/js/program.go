@@ -23,11 +23,13 @@ type program struct {
 	streams command.Streams
 	out     *output
 
-	stringify goja.Callable // JSON.stringify as it was at the start
-	modules   map[string]*goja.Object
-	timers    timers
-	rejected  []*goja.Promise // without a handler so far, in their order
-	stdin     func() (string, error)
+	modules  map[string]*goja.Object
+	timers   timers
+	rejected []*goja.Promise // without a handler so far, in their order
+	stdin    func() (string, error)
+
+	// JSON's functions as they were before the program could change them.
+	parse, stringify goja.Callable
 }
 
 func newProgram(s command.Streams, out *output, args []string) (*program, error) {
@@ -41,11 +43,13 @@ func newProgram(s command.Streams, out *output, args []string) (*program, error)
 			p.rejected = slices.DeleteFunc(p.rejected, func(r *goja.Promise) bool { return r == promise })
 		}
 	})
-	stringify, ok := goja.AssertFunction(p.vm.Get("JSON").ToObject(p.vm).Get("stringify"))
-	if !ok {
-		return nil, errors.New("the engine has no JSON.stringify")
+	functions := p.vm.Get("JSON").ToObject(p.vm)
+	var parses, writes bool
+	p.parse, parses = goja.AssertFunction(functions.Get("parse"))
+	p.stringify, writes = goja.AssertFunction(functions.Get("stringify"))
+	if !parses || !writes {
+		return nil, errors.New("the engine has no JSON")
 	}
-	p.stringify = stringify
 	return p, p.define(args)
 }
 
