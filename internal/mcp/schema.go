@@ -71,59 +71,95 @@ func shownSchema(schema []byte) (shown json.RawMessage, added bool, err error) {
 	if err != nil {
 		return nil, false, err
 	}
-	var doc struct {
-		Type       json.RawMessage            `json:"type"`
-		Properties map[string]json.RawMessage `json:"properties"`
-	}
-	if err := json.Unmarshal(clean, &doc); err != nil {
-		return nil, false, err
-	}
 	if bytes.Contains(clean, []byte(`"x-mcp-header"`)) {
 		return nil, false, errors.New("x-mcp-header would put arguments into HTTP headers; register the tool without it")
 	}
-	clean = bytes.TrimSpace(clean)
-	if doc.Type == nil {
-		clean = insert(clean, `"type":"object"`)
+	doc, err := members(clean)
+	if err != nil {
+		return nil, false, err
 	}
-	if _, taken := doc.Properties[stdinName]; taken {
-		return clean, false, nil
+	if doc.get("type") == nil {
+		doc.list = append([]member{{"type", json.RawMessage(`"object"`)}}, doc.list...)
 	}
-	if len(doc.Properties) == 0 && !bytes.Contains(clean, []byte(`"properties"`)) {
-		return insert(clean, `"properties":{"`+stdinName+`":`+stdinSchema+`}`), true, nil
+	properties := object{}
+	if raw := doc.get("properties"); raw != nil {
+		if properties, err = members(*raw); err != nil {
+			return nil, false, fmt.Errorf("properties: %w", err)
+		}
 	}
-	return addProperty(clean), true, nil
+	if properties.get(stdinName) != nil {
+		return doc.encode(), false, nil
+	}
+	properties.list = append(properties.list, member{stdinName, json.RawMessage(stdinSchema)})
+	doc.set("properties", properties.encode())
+	return doc.encode(), true, nil
 }
 
-// insert puts a member first into an object.
-func insert(object []byte, member string) []byte {
-	rest := bytes.TrimSpace(object[1:])
-	if len(rest) > 0 && rest[0] != '}' {
-		member += ","
-	}
-	return append([]byte("{"+member), rest...)
+// object is a JSON object whose members keep their order.
+type object struct{ list []member }
+
+type member struct {
+	key   string
+	value json.RawMessage
 }
 
-// addProperty puts the stdin property last into the object's "properties".
-func addProperty(schema []byte) []byte {
-	dec := json.NewDecoder(bytes.NewReader(schema))
-	_, _ = dec.Token()
+// members takes an object apart. A key given twice is refused: readers differ
+// in which one they take.
+func members(data []byte) (object, error) {
+	var o object
+	dec := json.NewDecoder(bytes.NewReader(data))
+	if tok, err := dec.Token(); err != nil || tok != json.Delim('{') {
+		return o, errors.New("want a JSON object")
+	}
 	for dec.More() {
-		key, _ := dec.Token()
+		tok, err := dec.Token()
+		if err != nil {
+			return o, err
+		}
+		key, _ := tok.(string)
 		var value json.RawMessage
-		if dec.Decode(&value) != nil {
-			return schema
+		if err := dec.Decode(&value); err != nil {
+			return o, err
 		}
-		if key != "properties" {
-			continue
+		if o.get(key) != nil {
+			return o, fmt.Errorf("%q is given twice", cut(key, maxName))
 		}
-		end := int(dec.InputOffset())
-		member := `"` + stdinName + `":` + stdinSchema + "}"
-		if !bytes.Equal(value, []byte("{}")) {
-			member = "," + member
-		}
-		return append(append(append([]byte{}, schema[:end-1]...), member...), schema[end:]...)
+		o.list = append(o.list, member{key, value})
 	}
-	return schema
+	return o, nil
+}
+
+func (o *object) get(key string) *json.RawMessage {
+	for i := range o.list {
+		if o.list[i].key == key {
+			return &o.list[i].value
+		}
+	}
+	return nil
+}
+
+func (o *object) set(key string, value json.RawMessage) {
+	if old := o.get(key); old != nil {
+		*old = value
+		return
+	}
+	o.list = append(o.list, member{key, value})
+}
+
+func (o *object) encode() json.RawMessage {
+	var b bytes.Buffer
+	b.WriteByte('{')
+	for i, m := range o.list {
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		key, _ := json.Marshal(m.key) // a string always encodes
+		b.Write(key)
+		b.WriteByte(':')
+		b.Write(m.value)
+	}
+	b.WriteByte('}')
+	return b.Bytes()
 }
 
 // arguments turns a call's arguments into a command line and standard input.

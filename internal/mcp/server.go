@@ -196,9 +196,7 @@ func (s *Server) refresh(ctx context.Context) error {
 		if old != nil && old.print == t.print {
 			continue
 		}
-		if err := s.add(t); err != nil {
-			next.other = append(next.other, fmt.Sprintf("tool %s is left out: %v", t.name, err))
-		}
+		s.add(t)
 	}
 	var gone []string
 	for _, t := range before.tools {
@@ -218,14 +216,8 @@ func (s *Server) refresh(ctx context.Context) error {
 	return nil
 }
 
-// add lists a tool. The SDK panics at schemas it does not take, and a schema
-// is whatever somebody pushed.
-func (s *Server) add(t *tool) (err error) {
-	defer func() {
-		if r := recover(); r != nil {
-			err = fmt.Errorf("%v", r)
-		}
-	}()
+// add lists a tool.
+func (s *Server) add(t *tool) {
 	name := t.name
 	s.mcp.AddTool(t.describe(), func(ctx context.Context, req *sdk.CallToolRequest) (*sdk.CallToolResult, error) {
 		now := s.current().find(name)
@@ -234,6 +226,17 @@ func (s *Server) add(t *tool) (err error) {
 		}
 		return s.call(ctx, req, now)
 	})
+}
+
+// listable tells whether the SDK takes a tool. It panics at schemas that are
+// none to it, and a schema is whatever somebody pushed.
+func listable(t *sdk.Tool) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("%v", r)
+		}
+	}()
+	sdk.NewServer(&sdk.Implementation{Name: "boxfleet"}, nil).AddTool(t, nil)
 	return nil
 }
 

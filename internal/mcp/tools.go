@@ -56,14 +56,17 @@ func makeOffer(all []jobs.Manifest, sc Scope, base limits.RunOption, work *limit
 			o.hidden[c.name] = denied(denials)
 			continue
 		}
-		in, err := newInput(c.m.InputSchema)
+		t := &tool{name: c.name, manifest: *c.m, options: options}
+		var err error
+		if t.input, err = newInput(c.m.InputSchema); err == nil {
+			err = listable(t.describe())
+		}
 		if err != nil {
 			o.hidden[c.name] = "it cannot be offered: " + line(err.Error(), maxText)
 			o.other = append(o.other, fmt.Sprintf("tool %s@%s is left out: %v", c.m.Name, c.m.Version, err))
 			continue
 		}
 		delete(o.hidden, c.name)
-		t := &tool{name: c.name, manifest: *c.m, input: in, options: options}
 		t.print = t.fingerprint()
 		o.tools = append(o.tools, t)
 	}
