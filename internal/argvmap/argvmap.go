@@ -14,6 +14,12 @@
 //
 // Flags come in the order of the schema's properties, then those it does not
 // name in the order of their names, so that equal inputs give equal arguments.
+//
+// A property of the schema may say, by the keyword x-argv, that it is no option:
+// "command" is a bare word before all options, for tools with subcommands, and
+// "operand" one or more bare words after them, for tools that take files or
+// patterns by position. A "--" stands before operands when one of them begins
+// with a dash.
 package argvmap
 
 import (
@@ -30,16 +36,25 @@ import (
 // maxArgs bounds what a list may become.
 const maxArgs = 4096
 
+// Keyword is the schema keyword that makes a property something else than an
+// option; Command and Operand are its values.
+const (
+	Keyword = "x-argv"
+	Command = "command"
+	Operand = "operand"
+)
+
 // Mapper maps inputs by one schema. It is safe for concurrent use.
 type Mapper struct {
 	order  map[string]int
-	schema *validator // nil: no schema
+	roles  map[string]string // of properties that are no options
+	schema *validator        // nil: no schema
 }
 
 // New reads a tool's input schema (JSON Schema 2020-12); an empty one accepts
 // every object.
 func New(schema []byte) (*Mapper, error) {
-	m := &Mapper{order: map[string]int{}}
+	m := &Mapper{order: map[string]int{}, roles: map[string]string{}}
 	if len(bytes.TrimSpace(schema)) == 0 {
 		return m, nil
 	}
@@ -49,6 +64,9 @@ func New(schema []byte) (*Mapper, error) {
 	}
 	for i, name := range propertyOrder(schema) {
 		m.order[name] = i
+	}
+	if m.roles, err = roles(schema); err != nil {
+		return nil, fmt.Errorf("input schema: %w", err)
 	}
 	return m, nil
 }
@@ -78,9 +96,25 @@ func (m *Mapper) Argv(input []byte) ([]string, error) {
 		keys = append(keys, k)
 	}
 	slices.SortFunc(keys, m.compare)
-	var argv []string
+	var commands, argv, operands []string
 	from := map[string]string{}
 	for _, k := range keys {
+		var err error
+		switch m.roles[k] {
+		case Command:
+			commands, err = appendWord(commands, k, obj[k], false)
+			if n := len(commands); err == nil && n > 0 && (commands[n-1] == "" || commands[n-1][0] == '-') {
+				err = fmt.Errorf("input.%s: %q would be taken for an option", k, commands[n-1])
+			}
+		case Operand:
+			operands, err = appendWord(operands, k, obj[k], true)
+		}
+		if err != nil {
+			return nil, err
+		}
+		if m.roles[k] != "" {
+			continue
+		}
 		flag, err := flagName(k)
 		if err != nil {
 			return nil, err
@@ -93,7 +127,71 @@ func (m *Mapper) Argv(input []byte) ([]string, error) {
 			return nil, err
 		}
 	}
+	argv = append(commands, argv...)
+	if slices.ContainsFunc(operands, func(word string) bool { return strings.HasPrefix(word, "-") }) {
+		argv = append(argv, "--")
+	}
+	if argv = append(argv, operands...); len(argv) > maxArgs {
+		return nil, fmt.Errorf("input: more than %d arguments; pass long lists by a file", maxArgs)
+	}
 	return argv, nil
+}
+
+// appendWord adds a value as a bare word, or the elements of a list as one each.
+func appendWord(words []string, key string, v any, listed bool) ([]string, error) {
+	if list, ok := v.([]any); ok && listed {
+		var err error
+		for _, e := range list {
+			if words, err = appendWord(words, key, e, false); err != nil {
+				return nil, err
+			}
+		}
+		return words, nil
+	}
+	var text string
+	switch v := v.(type) {
+	case nil:
+		return words, nil
+	case string:
+		text = v
+	case json.Number:
+		var err error
+		if text, err = number(v); err != nil {
+			return nil, fmt.Errorf("input.%s: %w", key, err)
+		}
+	default:
+		return nil, fmt.Errorf("input.%s: %s cannot be an argument by position; give text", key, kindOf(v))
+	}
+	switch {
+	case strings.Contains(text, "\x00"):
+		return nil, fmt.Errorf("input.%s: the value has a NUL byte, which no argument can hold", key)
+	case len(words) >= maxArgs:
+		return nil, fmt.Errorf("input.%s: more than %d arguments; pass long lists by a file", key, maxArgs)
+	}
+	return append(words, text), nil
+}
+
+// roles reads which properties are no options.
+func roles(schema []byte) (map[string]string, error) {
+	var doc struct {
+		Properties map[string]json.RawMessage `json:"properties"`
+	}
+	if err := json.Unmarshal(schema, &doc); err != nil {
+		return nil, err
+	}
+	out := map[string]string{}
+	for name, raw := range doc.Properties {
+		var p map[string]json.RawMessage
+		if json.Unmarshal(raw, &p) != nil || p[Keyword] == nil { // true and false are schemas too
+			continue
+		}
+		var role string
+		if err := json.Unmarshal(p[Keyword], &role); err != nil || role != Command && role != Operand {
+			return nil, fmt.Errorf("property %s: %s is %s; write %q or %q", name, Keyword, p[Keyword], Command, Operand)
+		}
+		out[name] = role
+	}
+	return out, nil
 }
 
 // compare orders keys as the schema does, and unknown ones by name after them.

@@ -1,7 +1,11 @@
 package argvmap_test
 
 import (
+	"encoding/json"
+	"math/rand/v2"
+	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -20,6 +24,19 @@ const schema = `{
   },
   "required": ["file_path"],
   "additionalProperties": false
+}`
+
+// positional has what stands on a command line without a name.
+const positional = `{
+  "type": "object",
+  "properties": {
+    "file": {"type": "array", "items": {"type": ["string", "number"]}, "x-argv": "operand"},
+    "command": {"type": "string", "x-argv": "command"},
+    "sub": {"x-argv": "command"},
+    "pattern": {"x-argv": "operand"},
+    "n": {"type": "integer"},
+    "any": true
+  }
 }`
 
 func TestArgv(t *testing.T) {
@@ -60,6 +77,17 @@ func TestArgv(t *testing.T) {
 		"huge exponent":                   {schema, `{"file_path":"a","limit":1e1000000000}`, nil, "not a usable number"},
 		"tiny exponent":                   {schema, `{"file_path":"a","limit":1e-1000000000}`, nil, "not a usable number"},
 		"infinite no schema":              {"", `{"a":1e999}`, nil, "too large"},
+		"words around the options":        {positional, `{"n":1,"pattern":"p","command":"run","sub":"fast","file":["a",2.0]}`, []string{"run", "fast", "--n=1", "a", "2", "p"}, ""},
+		"operand with a dash":             {positional, `{"file":["a","-b"],"n":1}`, []string{"--n=1", "--", "a", "-b"}, ""},
+		"dashes alone":                    {positional, `{"pattern":"--"}`, []string{"--", "--"}, ""},
+		"empty operand":                   {positional, `{"file":[""]}`, []string{""}, ""},
+		"null operand":                    {positional, `{"pattern":null,"any":null}`, nil, ""},
+		"command with a dash":             {positional, `{"command":"--x"}`, nil, "would be taken for an option"},
+		"empty command":                   {positional, `{"command":""}`, nil, "would be taken for an option"},
+		"list of commands":                {positional, `{"sub":["a"]}`, nil, "a list cannot be an argument by position"},
+		"operand of a bool":               {positional, `{"pattern":true}`, nil, "cannot be an argument by position"},
+		"NUL in an operand":               {positional, `{"pattern":"a\u0000"}`, nil, "NUL"},
+		"many operands":                   {"{\"properties\":{\"a\":{\"x-argv\":\"operand\"}}}", `{"a":[` + strings.Repeat("1,", 5000) + `1]}`, nil, "more than"},
 		"long list":                       {"", `{"a":[` + strings.Repeat("1,", 5000) + `1]}`, nil, "more than"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -93,10 +121,90 @@ func TestBadSchemas(t *testing.T) {
 		"bad keyword":   {`{"type":"object","required":"x"}`, "not a JSON Schema"},
 		"file":          {`{"$ref":"file:///etc/passwd"}`, "must not refer to other documents"},
 		"address":       {`{"$ref":"http://127.0.0.1:1/x"}`, "must not refer to other documents"},
+		"bad role":      {`{"properties":{"a":{"x-argv":"first"}}}`, "property a: x-argv"},
+		"no role":       {`{"properties":{"a":{"x-argv":1}}}`, "property a: x-argv"},
 		"bad number":    {`{"properties":{"a":{"minimum":1e-99999999}}}`, "not a usable number"},
 	} {
 		if _, err := argvmap.New([]byte(tc.schema)); err == nil || !strings.Contains(err.Error(), tc.err) {
 			t.Errorf("%s: error %v, want one with %q", name, err, tc.err)
+		}
+	}
+}
+
+// TestInputComesBack maps inputs made at random and reads the arguments as a
+// tool does: nothing is lost, added or taken for something else.
+func TestInputComesBack(t *testing.T) {
+	t.Parallel()
+	m, err := argvmap.New([]byte(`{"type":"object","additionalProperties":false,"properties":{
+		"text":{"type":"string"},"count":{"type":"integer"},"share":{"type":"number"},"all":{"type":"boolean"},
+		"include":{"type":"array","items":{"type":"string"}},"path":{"type":"array","items":{"type":"string"},"x-argv":"operand"}}}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	random := rand.New(rand.NewPCG(1, 2))
+	pieces := []string{"", "-", "--", "--text=x", "=", " ", "a b", "\n", "é", "日本", "'", "\"", "\\", "$(x)", "-1", "*", "\ufffd"}
+	word := func() string {
+		var b strings.Builder
+		for range random.IntN(4) {
+			b.WriteString(pieces[random.IntN(len(pieces))])
+		}
+		return b.String()
+	}
+	words := func() []string {
+		out := []string{}
+		for range random.IntN(4) {
+			out = append(out, word())
+		}
+		return out
+	}
+	for range 2000 {
+		in := map[string]any{}
+		for name, make := range map[string]func() any{
+			"text": func() any { return word() }, "count": func() any { return float64(random.IntN(1<<30) - 1<<29) },
+			"share": func() any { return random.NormFloat64() }, "all": func() any { return true },
+			"include": func() any { return words() }, "path": func() any { return words() },
+		} {
+			if random.IntN(2) == 0 {
+				in[name] = make()
+			}
+		}
+		input, err := json.Marshal(in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		argv, err := m.Argv(input)
+		if err != nil {
+			t.Fatalf("%s: %v", input, err)
+		}
+		back := map[string]any{}
+		list := func(name string) []string { l, _ := back[name].([]string); return l }
+		options := true
+		for _, a := range argv {
+			name, value, valued := strings.Cut(strings.TrimPrefix(a, "--"), "=")
+			switch {
+			case options && a == "--":
+				options = false
+			case !options || !strings.HasPrefix(a, "-"):
+				back["path"] = append(list("path"), a)
+			case name == "include":
+				back["include"] = append(list("include"), value)
+			case !valued:
+				back[name] = true
+			case name == "text":
+				back[name] = value
+			default:
+				if back[name], err = strconv.ParseFloat(value, 64); err != nil {
+					t.Fatalf("%s: %q", input, a)
+				}
+			}
+		}
+		for _, name := range []string{"include", "path"} { // an empty list is no argument
+			if l, ok := in[name].([]string); ok && len(l) == 0 {
+				delete(in, name)
+			}
+		}
+		if !reflect.DeepEqual(in, back) {
+			t.Fatalf("%s became %q, which reads %v", input, argv, back)
 		}
 	}
 }
@@ -107,6 +215,7 @@ func FuzzArgv(f *testing.F) {
 	for _, seed := range []string{`{"file_path":"a"}`, `{"file_path":"--","offset":1.0}`, `{"a":[1,null,true,{"b":[]}]}`, `{"n":-1e-7}`, `{"_":"x"}`, `[]`, `{"a":"\ud800"}`} {
 		f.Add(schema, []byte(seed))
 		f.Add("", []byte(seed))
+		f.Add(positional, []byte(seed))
 	}
 	f.Add(`{"$ref":"#"}`, []byte(`{}`))
 	f.Fuzz(func(t *testing.T, schema string, input []byte) {
@@ -119,6 +228,9 @@ func FuzzArgv(f *testing.F) {
 			return
 		}
 		for _, a := range first {
+			if strings.Contains(schema, "x-argv") && !strings.Contains(a, "\x00") {
+				continue // bare words
+			}
 			if !strings.HasPrefix(a, "--") || len(a) < 3 || strings.Contains(a, "\x00") {
 				t.Fatalf("argument %q of %q", a, input)
 			}
