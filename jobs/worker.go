@@ -218,6 +218,9 @@ func NewWorker(ctx context.Context, nc *nats.Conn, js jetstream.JetStream, h Han
 	if err := cfg.Topology.ensureAllConsumers(ctx, js); err != nil {
 		return nil, err
 	}
+	if err := cfg.Topology.ensureExpand(ctx, js); err != nil {
+		return nil, err
+	}
 	for range cfg.Slots {
 		w.free <- struct{}{}
 	}
@@ -276,6 +279,7 @@ func (w *Worker) Run(ctx context.Context, ready func()) error {
 
 	chores, stopChores := context.WithCancel(context.WithoutCancel(ctx))
 	background.Go(func() { w.coordinate(chores) })
+	background.Go(func() { w.expand(chores) })
 
 	err = w.dispatch(ctx, work, ready)
 	stopChores() // another worker goes on with them while this one drains
