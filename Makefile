@@ -17,7 +17,7 @@ endif
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
 .DEFAULT_GOAL := help
-.PHONY: help build toolbox demo test test-race-note lint bench chaos soak scale docs clean
+.PHONY: help build toolbox toolbox-large toolbox-large-test demo test test-race-note lint bench chaos soak scale docs clean
 
 help: ## print this list
 	@awk -F':.*## ' '/^[a-z][a-z-]*:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,6 +31,12 @@ build: ## build bin/worker, bin/submit, bin/loadtest and bin/devs3
 
 toolbox: ## build the guest tools into toolbox/dist
 	@$(MAKE) --no-print-directory -C toolbox dist
+
+toolbox-large: ## add Python, JavaScript, yq and esbuild to toolbox/dist (Python by npm)
+	@cd toolbox/large && $(GO) run ./build
+
+toolbox-large-test: build toolbox-large ## run the large tools as jobs of a fleet, on real input and hostile
+	cd toolbox/large && CGO_ENABLED=0 $(GO) vet ./... && CGO_ENABLED=0 $(GO) test -timeout 20m ./...
 
 demo: build toolbox ## start a fleet, run real tools on real input, show results and a trace
 	@GO=$(GO) ./scripts/demo.sh

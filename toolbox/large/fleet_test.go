@@ -153,7 +153,7 @@ func (f *fleet) push() error {
 
 // result is the part of a job's result that tests look at.
 type result struct {
-	Tool         struct{ Name string }
+	Line         int // of a batch
 	Outcome      string
 	ExitCode     int `json:"exit_code"`
 	Stdout       string
