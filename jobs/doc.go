@@ -16,11 +16,20 @@
 // submitting it again with the same id is safe. [Client.SubmitMany] does the
 // same for thousands, in atomic batches.
 //
+// A job may say when it starts: at a time (RunAt), when others have ended
+// (After), when its key has a free place (Concurrency) or its turn (Rate). Until
+// then its message stands in a lane of its own, and [Client.Get] calls it
+// [Scheduled], [Held] or [Queued]. An IdempotencyKey makes many submissions one
+// job; [Client.SubmitArray] makes one submission many jobs; a [Batch] counts
+// what belongs together.
+//
 // # Working
 //
 // A [Worker] takes a free slot, then pulls one message for it, so that no job
 // waits in a process that cannot start it while another could. Tenants take
-// turns one job at a time; within a tenant the priorities are served 16 : 4 : 1.
+// turns by weight; within a tenant the priorities are served 16 : 4 : 1. What
+// must be done once in a fleet is done by one of its workers, the coordinator,
+// as a [Chore].
 //
 // # The life of a job
 //
@@ -29,16 +38,22 @@
 //
 //	 Submit
 //	   |
-//	   v            claim                 commit, then ack
-//	queued ---------------------> running -----------------> done
-//	   |                          |  ^  |                     ^ ^
-//	   |        transient error,  |  |  | attempts spent,     | |
-//	   |        drain, sick store |  |  | permanent error:    | |
-//	   |                          v  |  | dead letter first   | |
-//	   |                     retrying   +---------------------+ |
-//	   |                          |                             |
-//	   +--------------------------+-----------------------------+
-//	                Cancel while it waits
+//	   +--> scheduled, held ----+  its time has come, the others have ended
+//	   |            |           |
+//	   v            |           |
+//	queued <--------)-----------+
+//	   |            |
+//	   | claim      |                     commit, then ack
+//	   +------------)------> running ------------------------> done
+//	   |            |         |  ^  |                           ^ ^
+//	   |            |         |  |  | attempts spent, permanent | |
+//	   |  transient |   error,|  |  | error: dead letter first  | |
+//	   |  drain, sick store   |  |  +---------------------------+ |
+//	   |            |         v  |                                |
+//	   |            |      retrying                               |
+//	   |            |         |                                   |
+//	   +------------+---------+-----------------------------------+
+//	             Cancel, or expiry, while it waits
 //
 // A worker that falls silent leaves the record running; when the server
 // delivers the message again, its next holder goes from running to running
