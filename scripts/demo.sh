@@ -66,6 +66,31 @@ bold "web-fetch: the network is closed until a job asks and its operator agrees"
 show submit run web-fetch -- --url "$HTTP/healthz" || echo "(refused, as it should be: exit code $?)"
 show submit run web-fetch --allowed-outbound-host "$HTTP" -- --url "$HTTP/healthz"
 
+bold "An agent's session by the Model Context Protocol: submit mcp"
+WORK=.demo/work
+rm -rf "$WORK" && mkdir -p "$WORK/docs" && cp docs/guarantees.md docs/queue.md "$WORK/docs/"
+agent() { "${GO:-go}" run ./scripts/agent "$@"; }
+STEPS='list
+file-glob {"pattern": "**/*.md"}
+grep {"pattern": "conditional PUT", "recursive": true, "path": ["docs"], "max_count": 2}
+file-write {"file_path": "notes/today.txt", "content": "remember the milk\n"}
+web-fetch {"url": "'$HTTP'/healthz"}
+web-fetch {"url": "http://169.254.169.254/latest/meta-data/"}'
+if [ -f toolbox/dist/python.wasm ]; then # made by: make toolbox-large
+	submit -q tool push --manifest toolbox/large/tools/python.json --wasm-dir toolbox/dist
+	STEPS="$STEPS
+python {\"command\": \"print(open('/notes/today.txt').read().upper())\"}"
+fi
+printf '$ submit mcp --work-dir %s:rw --allowed-outbound-host %s\n' "$WORK" "$HTTP"
+printf '%s\n' "$STEPS" | agent submit mcp --work-dir "$WORK:rw" --allowed-outbound-host "$HTTP"
+printf '\nThe file that the agent wrote is here: '
+cat "$WORK/notes/today.txt"
+printf '\n$ submit mcp --work-dir %s:rw --tier read-only\n' "$WORK"
+agent submit mcp --work-dir "$WORK:rw" --tier read-only <<'MCP'
+file-write {"file_path": "notes/today.txt", "content": "overwritten"}
+boxfleet_search {"query": "find pattern", "limit": 3}
+MCP
+
 bold "1,000 jq jobs as one batch"
 awk 'BEGIN { for (i = 1; i <= 1000; i++) printf "{\"id\": \"square-%d\", \"tool\": \"jq\", \"args\": [\"--compact-output\", \"{n: ., square: (. * .)}\"], \"stdin\": \"%d\"}\n", i, i }' > .demo/squares.jsonl
 show submit batch .demo/squares.jsonl --wait --results "$OUT/squares.jsonl"
