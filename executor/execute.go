@@ -237,12 +237,13 @@ func (r *run) execute(ctx context.Context) error {
 
 	r.stdout = capture{stream: "stdout", limit: int(r.grant.Stdout), send: r.a.Log}
 	r.stderr = capture{stream: "stderr", limit: int(r.grant.Stderr), send: r.a.Log}
-	sys, err := wasip1.New(r.wasiConfig(m))
+	wasi := r.wasiConfig(m)
+	sys, err := wasip1.New(wasi)
 	if err != nil {
 		return &refusal{jobs.Invalid, err}
 	}
 	defer func() { _ = sys.Close() }()
-	gctx := r.openNetwork(sys.Context(m.Context(guestContext{ctx})), m)
+	gctx := r.openNetwork(sys.Context(m.Context(guestContext{ctx})), m, wasi)
 	defer r.net.close()
 
 	_, end := r.a.Begin(ctx, jobs.PhaseInstantiate)

@@ -2,6 +2,7 @@ package executor
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"boxfleet/executor/meter"
@@ -35,13 +36,21 @@ func (e *Executor) newNetwork(job *jobs.Job) (*network, error) {
 	return &network{policy: policy.WithOptions(netpolicy.Options{AllowPrivate: e.cfg.AllowPrivateNetworks})}, nil
 }
 
-// open makes the host for a module that imports one, and puts it into the
-// guest's context.
-func (r *run) openNetwork(ctx context.Context, m *meter.Meter) context.Context {
+// open makes the host of WASI 0.2 for a module that imports one, and puts it
+// into the guest's context. Apart from the network it shows the guest what the
+// host of WASI 0.1 shows it: a program may use both.
+func (r *run) openNetwork(ctx context.Context, m *meter.Meter, wasi wasip1.Config) context.Context {
 	if !r.mod.network {
 		return ctx
 	}
-	cfg := wasihttp.Config{Policy: r.net.policy, Limits: outbound.DefaultLimits(), Interrupter: m}
+	cfg := wasihttp.Config{
+		Policy: r.net.policy, Limits: outbound.DefaultLimits(), Interrupter: m, FS: wasi.FS,
+		Program: wasihttp.Program{Args: wasi.Args, Stdin: wasi.Stdin, Stdout: wasi.Stdout, Stderr: wasi.Stderr},
+	}
+	for _, v := range wasi.Env {
+		name, value, _ := strings.Cut(v, "=")
+		cfg.Program.Env = append(cfg.Program.Env, [2]string{name, value})
+	}
 	cfg.Limits.Requests, cfg.Limits.Bytes = int64(r.grant.OutboundRequests), int64(r.grant.OutboundBytes)
 	cfg.Limits.SafeMethods = r.safeMethods
 	if r.a.Job.Options.Deterministic {

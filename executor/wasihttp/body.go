@@ -262,7 +262,7 @@ var bodyFunctions = []*function{
 		}
 		b.streamTaken = true
 		c.put8(ret, 0)
-		c.put32(ret+4, c.add(&outputStream{body: b}, uint32(s[0])))
+		c.put32(ret+4, c.add(&outputStream{sink: bodySink{b}}, uint32(s[0])))
 	}},
 	{"[static]outgoing-body.finish", sig(i32, i32, i32, i32), nil, func(c *call, s []uint64) {
 		ret := c.ret(s[3], 8, 40)
@@ -297,7 +297,7 @@ var bodyFunctions = []*function{
 		b.streamTaken = true
 		b.reader.start(false)
 		c.put8(ret, 0)
-		c.put32(ret+4, c.add(&inputStream{reader: b.reader}, uint32(s[0])))
+		c.put32(ret+4, c.add(&inputStream{source: bodySource{b.reader}}, uint32(s[0])))
 	}},
 	{"[static]incoming-body.finish", sig(i32), sig(i32), func(c *call, s []uint64) {
 		b := own[*incomingBody](c, s[0])

@@ -202,6 +202,10 @@ func (c *call) putErrorCode(at uint32, e errorCode) {
 var codeFunctions = []*function{
 	{"http-error-code", sig(i32, i32), nil, func(c *call, s []uint64) {
 		e, ret := borrow[*ioError](c, s[0]), c.ret(s[1], 8, 40)
+		if e.file != nil {
+			c.put8(ret, 0)
+			return
+		}
 		c.put8(ret, 1)
 		c.putErrorCode(ret+8, e.code)
 	}},

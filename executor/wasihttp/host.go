@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"boxfleet/executor/outbound"
+	"boxfleet/executor/sandboxfs"
 	"boxfleet/limits/netpolicy"
 )
 
@@ -43,6 +44,9 @@ type Config struct {
 	Wall        func() time.Time // nil: the system's clock
 	Monotonic   func() uint64    // nanoseconds; nil: the system's clock
 	Rand        io.Reader        // nil: crypto/rand
+
+	Program Program       // of wasi:cli
+	FS      *sandboxfs.FS // of wasi:filesystem; nil: no directories. The caller closes it, after the Host.
 }
 
 // Host is the host's side of one instance. Only the guest's thread calls into it; the network works beside it.
@@ -53,6 +57,8 @@ type Host struct {
 	table table
 
 	fieldBytes int
+	stdin      stdin
+	scratch    []byte // of piece
 
 	// Made at the first request; the guest's thread alone sets them.
 	client *outbound.Client
@@ -72,7 +78,7 @@ type hostKey struct{}
 
 // New costs one allocation and starts nothing.
 func New(cfg Config) *Host {
-	h := &Host{cfg: cfg}
+	h := &Host{cfg: cfg, stdin: stdin{r: cfg.Program.Stdin}}
 	if h.cfg.Handles <= 0 {
 		h.cfg.Handles = DefaultHandles
 	}

@@ -23,6 +23,28 @@ var interfaces = map[string][]*function{
 	"wasi:random/random":          randomFunctions,
 	"wasi:random/insecure":        insecureFunctions,
 	"wasi:random/insecure-seed":   seedFunctions,
+
+	"wasi:cli/environment":     environmentFunctions,
+	"wasi:cli/exit":            exitFunctions,
+	"wasi:cli/stdin":           stdinFunctions,
+	"wasi:cli/stdout":          stdoutFunctions,
+	"wasi:cli/stderr":          stderrFunctions,
+	"wasi:cli/terminal-input":  terminalInputFunctions,
+	"wasi:cli/terminal-output": terminalOutputFunctions,
+	"wasi:cli/terminal-stdin":  terminalStdinFunctions,
+	"wasi:cli/terminal-stdout": terminalStdoutFunctions,
+	"wasi:cli/terminal-stderr": terminalStderrFunctions,
+
+	"wasi:filesystem/types":    concat(fileFunctions, pathFunctions),
+	"wasi:filesystem/preopens": preopensFunctions,
+
+	"wasi:sockets/instance-network":  instanceNetworkFunctions,
+	"wasi:sockets/network":           networkFunctions,
+	"wasi:sockets/ip-name-lookup":    lookupFunctions,
+	"wasi:sockets/tcp-create-socket": createTCPFunctions,
+	"wasi:sockets/udp-create-socket": createUDPFunctions,
+	"wasi:sockets/tcp":               tcpFunctions,
+	"wasi:sockets/udp":               udpFunctions,
 }
 
 func concat(lists ...[]*function) (all []*function) {

@@ -1,60 +1,118 @@
 package wasihttp
 
-// inputStream is the contents of a response's body.
+import "errors"
+
+// inputStream is the contents of a response's body or of a file, or standard input.
 type inputStream struct {
-	reader *bodyReader
+	source
 	failed bool // the error was told; closed from now on
 }
 
-func (*inputStream) release(*Host) {}
-
-// ready is called with mu held.
-func (i *inputStream) ready() bool {
-	return i.failed || i.reader.r < i.reader.w || i.reader.ended
+// source is where an input stream's bytes come from.
+type source interface {
+	resource
+	// ready tells whether there are bytes or an end. It is called with mu held.
+	ready() bool
+	// available gives how many bytes are there, or that they have ended and, if that is so, why. What more than want
+	// bytes are for is the source's to know.
+	available(h *Host, want uint64) (n int, ended bool, err error)
+	// take hands n of the bytes that are available to use, which must not run the guest, and forgets them.
+	take(h *Host, n int, use func([]byte))
 }
 
-// available gives how many bytes are there, or how the stream stands: ended is its end or a failure.
-func (i *inputStream) available(h *Host) (n int, ended bool, err error) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	b := i.reader
-	if n = b.w - b.r; n > 0 && !i.failed {
-		return n, false, nil
-	}
+// ready is called with mu held.
+func (i *inputStream) ready() bool { return i.failed || i.source.ready() }
+
+func (i *inputStream) available(h *Host, want uint64) (n int, ended bool, err error) {
 	if i.failed {
 		return 0, true, nil
 	}
-	return 0, b.ended, b.err
+	return i.source.available(h, want)
 }
 
-// take hands n bytes to use, which must not run the guest, and forgets them.
-func (i *inputStream) take(h *Host, n int, use func([]byte)) {
+// bodySource is a response's body, which belongs to the incoming-body and not to its stream.
+type bodySource struct{ *bodyReader }
+
+func (bodySource) release(*Host) {}
+
+func (s bodySource) ready() bool { return s.r < s.w || s.ended }
+
+func (s bodySource) available(h *Host, _ uint64) (n int, ended bool, err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	b := i.reader
-	use(b.buf[b.r : b.r+n])
-	b.r += n
-	b.space.Broadcast()
+	if n = s.w - s.r; n > 0 {
+		return n, false, nil
+	}
+	return 0, s.ended, s.err
 }
 
-// outputStream is the contents of a request's body.
+func (s bodySource) take(h *Host, n int, use func([]byte)) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	use(s.buf[s.r : s.r+n])
+	s.r += n
+	s.space.Broadcast()
+}
+
+// outputStream is the contents of a request's body or of a file, or standard output or error.
 type outputStream struct {
-	body   *outgoingBody
+	sink
 	permit uint64 // what check-write gave
 }
 
-func (*outputStream) release(*Host) {}
+// sink is where an output stream's bytes go.
+type sink interface {
+	resource
+	// room is how many bytes may be written now, or that nothing more can be. It is called with mu held.
+	room() (n int, closed bool)
+	// accept takes bytes for which there was room. It is called without mu.
+	accept(h *Host, p []byte) (closed bool, err error)
+}
 
 // ready is called with mu held.
 func (o *outputStream) ready() bool {
-	n, closed := o.body.space()
+	n, closed := o.room()
 	return n > 0 || closed
 }
 
+// bodySink is a request's body, which belongs to the outgoing-body and not to its stream.
+type bodySink struct{ *outgoingBody }
+
+func (bodySink) release(*Host) {}
+
+func (s bodySink) room() (n int, closed bool) { return s.space() }
+
+// accept looks again whether the body is open: the transport may have let go meanwhile.
+func (s bodySink) accept(h *Host, p []byte) (closed bool, err error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if _, closed := s.space(); closed {
+		return true, nil
+	}
+	return false, s.write(p)
+}
+
 // ioError is wasi:io/error.error: why a stream failed.
-type ioError struct{ code errorCode }
+type ioError struct {
+	code errorCode  // of a request or response
+	file *fileError // or of a file
+}
 
 func (*ioError) release(*Host) {}
+
+func newIOError(err error) *ioError {
+	if file, ok := errors.AsType[*fileError](err); ok {
+		return &ioError{file: file}
+	}
+	return &ioError{code: codeOf(err)}
+}
+
+func (e *ioError) String() string {
+	if e.file != nil {
+		return e.file.Error()
+	}
+	return e.code.String()
+}
 
 // putStreamError writes the err case of a result with a stream-error whose payload begins at at+offset. A nil error is
 // closed.
@@ -65,7 +123,7 @@ func (c *call) putStreamError(at, offset uint32, err error) {
 		return
 	}
 	c.put8(at+offset, 0)
-	c.put32(at+offset+4, c.add(&ioError{codeOf(err)}, 0))
+	c.put32(at+offset+4, c.add(newIOError(err), 0))
 }
 
 var streamFunctions = []*function{
@@ -131,7 +189,7 @@ func (c *call) read(s []uint64, block bool) {
 	if block && want > 0 {
 		c.wait(i.ready)
 	}
-	n, ended, err := i.available(c.h)
+	n, ended, err := i.available(c.h, want)
 	if ended {
 		i.failed = true
 		c.putStreamError(ret, 4, err)
@@ -153,7 +211,7 @@ func (c *call) skip(s []uint64, block bool) {
 	if block && want > 0 {
 		c.wait(i.ready)
 	}
-	n, ended, err := i.available(c.h)
+	n, ended, err := i.available(c.h, want)
 	if ended {
 		i.failed = true
 		c.putStreamError(ret, 8, err)
@@ -168,7 +226,7 @@ func (c *call) skip(s []uint64, block bool) {
 func (c *call) checkWrite(o *outputStream) (n uint64, closed bool) {
 	c.h.mu.Lock()
 	defer c.h.mu.Unlock()
-	space, closed := o.body.space()
+	space, closed := o.room()
 	o.permit = uint64(space)
 	return o.permit, closed
 }
@@ -185,33 +243,27 @@ func (c *call) waitForSpace(o *outputStream, n uint64) {
 		c.trap("blocking write of %d bytes; at most %d are allowed", n, maxBlocking)
 	}
 	c.wait(func() bool {
-		space, closed := o.body.space()
+		space, closed := o.room()
 		return uint64(space) >= n || closed
 	})
 	o.permit = 0
 }
 
-// write is result<_, stream-error>. The bytes are accepted when they are in the body's buffer; the network empties it.
+// write is result<_, stream-error>. Bytes of a body are accepted when they are in its buffer; the network empties it.
 func (c *call) write(o *outputStream, p []byte, ret uint32) {
-	c.h.mu.Lock()
-	_, closed := o.body.space()
-	var err error
-	if !closed {
-		err = o.body.write(p)
-	}
-	c.h.mu.Unlock()
-	if closed || err != nil {
+	if closed, err := o.accept(c.h, p); closed || err != nil {
 		c.putStreamError(ret, 4, err)
 		return
 	}
 	c.put8(ret, 0)
 }
 
-// flush has nothing to wait for: what was written is on its way as soon as there is a connection.
+// flush has nothing to wait for: what was written to a body is on its way as soon as there is a connection, and what was
+// written elsewhere is there.
 func flush(c *call, s []uint64) {
 	o, ret := borrow[*outputStream](c, s[0]), c.ret(s[1], 4, 12)
 	c.h.mu.Lock()
-	_, closed := o.body.space()
+	_, closed := o.room()
 	c.h.mu.Unlock()
 	if closed {
 		c.putStreamError(ret, 4, nil)
@@ -220,7 +272,7 @@ func flush(c *call, s []uint64) {
 	c.put8(ret, 0)
 }
 
-// splice moves bytes from a response to a request inside the host.
+// splice moves bytes from one stream to another inside the host.
 func (c *call) splice(s []uint64, block bool) {
 	o, i, want, ret := borrow[*outputStream](c, s[0]), borrow[*inputStream](c, s[1]), s[2], c.ret(s[3], 8, 16)
 	if block && want > 0 {
@@ -232,21 +284,18 @@ func (c *call) splice(s []uint64, block bool) {
 		c.putStreamError(ret, 8, nil)
 		return
 	}
-	n, ended, err := i.available(c.h)
+	n, ended, err := i.available(c.h, want)
 	if ended {
 		i.failed = true
 		c.putStreamError(ret, 8, err)
 		return
 	}
 	n = int(min(uint64(n), space, want))
-	var failure error
-	i.take(c.h, n, func(b []byte) {
-		if _, closed = o.body.space(); !closed { // the transport may have let go meanwhile
-			failure = o.body.write(b)
-		}
-	})
-	if closed || failure != nil {
-		c.putStreamError(ret, 8, failure)
+	// Not handed over inside take, as both ends may need mu.
+	var piece []byte
+	i.take(c.h, n, func(b []byte) { piece = append(piece, b...) })
+	if closed, err = o.accept(c.h, piece); closed || err != nil {
+		c.putStreamError(ret, 8, err)
 		return
 	}
 	c.put8(ret, 0)
@@ -257,6 +306,6 @@ var errorFunctions = []*function{
 	{"[resource-drop]error", sig(i32), nil, drop[*ioError]},
 	{"[method]error.to-debug-string", sig(i32, i32), nil, func(c *call, s []uint64) {
 		e, ret := borrow[*ioError](c, s[0]), c.ret(s[1], 4, 8)
-		c.putBytes(ret, []byte(e.code.String()))
+		c.putBytes(ret, []byte(e.String()))
 	}},
 }

@@ -556,7 +556,7 @@ func TestSupported(t *testing.T) {
 		"wasi:http/types@0.2.0": true, "wasi:http/types@0.2.12": true, "wasi:io/poll@0.2.31": true, "wasi:random/random@0.2.1": true,
 		"wasi:http/types": false, "wasi:http/types@0.2": false, "wasi:http/types@0.2.": false, "wasi:http/types@0.2.01": false, "wasi:http/types@0.2.32": false,
 		"wasi:http/types@0.2.0-rc-2023-11-10": false, "wasi:http/types@0.3.0": false, "wasi:http/types@1.2.0": false, "wasi:http/types@0.2.-1": false, "wasi:http/types@0.2.+1": false,
-		"wasi:http/incoming-handler@0.2.0": false, "wasi:sockets/tcp@0.2.0": false, "wasi:filesystem/types@0.2.0": false, "wasi_snapshot_preview1": false, "": false, "@0.2.0": false,
+		"wasi:http/incoming-handler@0.2.0": false, "wasi:sockets/tcp@0.2.0": true, "wasi:filesystem/types@0.2.0": true, "wasi:keyvalue/store@0.2.0": false, "wasi_snapshot_preview1": false, "": false, "@0.2.0": false,
 	}
 	for name, want := range tests {
 		if Supported(name) != want {

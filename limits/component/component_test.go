@@ -123,7 +123,7 @@ func TestRefused(t *testing.T) {
 		{"no fixup", design{noFixup: true}, "nothing fills the table of its shim"},
 		{"the meter", design{main: func(m *core) { m.imports[1] = cat("boxfleet:meter", "meter", 0, 1) }}, "reserved for metering"},
 		{"a memory of another", design{main: func(m *core) { m.importOther("env", "memory", 2, 0, 1); m.memories = nil }}, "memory cannot be imported"},
-		{"an interface that is not given", design{main: func(m *core) { m.imports[1] = cat("wasi:sockets/tcp@0.2.0", "x", 0, 1) }}, "no host gives this interface"},
+		{"an interface that is not given", design{main: func(m *core) { m.imports[1] = cat("wasi:keyvalue/store@0.2.0", "x", 0, 1) }}, "no host gives this interface"},
 		{"a function that there is not", design{main: func(m *core) { m.imports[1] = cat("wasi:random/random@0.2.0", "get", 0, 1) }}, "no such function"},
 		{"main is not given an import", design{mainArgs: func(a []arg) []arg { return a[:2] }}, "imports from \"wasi:io/poll@0.2.3\", but is not given it"},
 		{"an argument twice", design{mainArgs: func(a []arg) []arg { return append(a, a[0]) }}, "is there twice"},

@@ -85,7 +85,7 @@ func checkInterface(imp metering.Import, refuse func(string, ...any) *ImportErro
 	}
 	functions := interfaces[name]
 	if functions == nil {
-		return refuse("no host gives this interface; given are %s", strings.Join(Interfaces(), ", "))
+		return refuse("no host gives this interface; given are those of wasi:cli, clocks, filesystem, http, io, random and (to be refused) sockets")
 	}
 	if !Compatible(version) {
 		return refuse("%s", VersionReason(version))
