@@ -76,6 +76,17 @@ var examples = map[string]func(t *testing.T, stdout, outputs string){
 		if err != nil || !strings.HasPrefix(string(head), "SQLite format 3\x00") {
 			t.Errorf("orders.db is no database: %.20q, %v", head, err)
 		}
+		// Another job reads it from a directory that it cannot write to.
+		r := shared.run(t, "", program("python", map[string]any{"command": "import sqlite3\n" +
+			"d = sqlite3.connect('file:/in/orders.db?mode=ro&immutable=1', uri=True)\nprint(d.execute('select sum(cents) from orders').fetchone())\n" +
+			"try: d.execute('delete from orders')\nexcept sqlite3.OperationalError as e: print(e)"}, "--map-dir="+outputs+"::/in")...)
+		sum := 0
+		for _, n := range cents {
+			sum += n
+		}
+		if want := fmt.Sprintf("(%d,)\nattempt to write a readonly database\n", sum); r.Stdout != want {
+			t.Errorf("got %+v: want %q", r, want)
+		}
 	},
 	"js": func(t *testing.T, stdout, _ string) {
 		var got []struct {
@@ -213,6 +224,7 @@ func TestUses(t *testing.T) {
 		{"python's standard input", "1 2 3", program("python", input("command", "print(sum(map(int, input().split())))")), "6\n"},
 		{"a python file and its import", "", program("python", input("file", "/in/main.py", "arg", list("21", "x")), in), "42 ['x']\n"},
 		{"the same, plainly", "", list("python", in, "--", "/in/main.py", "21"), "42 []\n"},
+		{"a module in a directory", "", program("python", input("command", "import helper; print(helper.double(4))"), in, "--env=PYTHONPATH=/in"), "8\n"},
 		{"a module of python's", `{"b":[1],"a":2}`, program("python", input("module", "json.tool", "arg", list("--compact", "--sort-keys"))), `{"a":2,"b":[1]}` + "\n"},
 		{"sqlite in memory", "", program("python", input("command", "import sqlite3; d = sqlite3.connect(':memory:'); print(d.execute('select 6 * 7, json_extract(?, ?)', ('{\"a\":[5]}', '$.a[0]')).fetchone())")), "(42, 5)\n"},
 		{"sqlite in scratch", "", program("python", input("command", strings.Join(list(
