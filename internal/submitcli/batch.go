@@ -22,6 +22,9 @@ type batchFlags struct {
 	priority    string
 	labels      []string
 	traceRatio  float64
+
+	notifyURL, notifySecret, notifySubject string
+	maxQueued                              int
 }
 
 func (a *app) batchCommand() *cobra.Command {
@@ -55,7 +58,12 @@ func (a *app) batchCommand() *cobra.Command {
 	fs.BoolVar(&f.fresh, "fresh", false, "a new batch id: run everything again")
 	fs.StringVar(&f.priority, "priority", "", "priority of lines that name none: high, normal or low")
 	fs.StringArrayVar(&f.labels, "label", nil, "KEY=VALUE for every job that has no such label; repeatable")
+	fs.IntVar(&f.maxQueued, "max-queued", 0, "submit on only while fewer of your jobs wait or run; 0 does not wait")
+	fs.StringVar(&f.notifyURL, "notify-url", "", "https:// address that is told when all jobs have ended, by a signed POST request")
+	fs.StringVar(&f.notifySecret, "notify-secret", "", "secret://NAME of the operator's secrets that signs it")
+	fs.StringVar(&f.notifySubject, "notify-subject", "", "NATS subject below notify.<tenant> that is told")
 	fs.Float64Var(&f.traceRatio, "trace-ratio", 0.01, "share of jobs that are traced; the first always is")
+	cmd.AddCommand(a.batchStatusCommand(), a.batchCloseCommand())
 	return cmd
 }
 
@@ -69,6 +77,10 @@ func (f *batchFlags) check() (labels map[string]string, err error) {
 		return nil, usagef("--batch-id: %q is longer than %d bytes, and job ids start with it", f.id, batchfile.MaxBatchID)
 	case f.priority != "" && f.priority != string(jobs.High) && f.priority != string(jobs.Normal) && f.priority != string(jobs.Low):
 		return nil, usagef("--priority: %q is no priority; write high, normal or low", f.priority)
+	case f.maxQueued < 0:
+		return nil, usagef("--max-queued: %d is negative", f.maxQueued)
+	case (f.notifyURL == "") != (f.notifySecret == ""):
+		return nil, usagef("--notify-url and --notify-secret go together: every request is signed")
 	case f.traceRatio < 0 || f.traceRatio > 1:
 		return nil, usagef("--trace-ratio: %v is not between 0 and 1", f.traceRatio)
 	}

@@ -21,6 +21,7 @@ func (b *batchRun) halted(ctx context.Context, err error) error {
 			b.app.say("%s", plain(l))
 		}
 	}
+	b.closeEarly(ctx, err, n)
 	b.app.say("%d of %s submitted; they go on without this program", n, count(all, "job"))
 	if n < all {
 		b.app.say("to submit the rest, run the same command again%s: nothing runs twice", b.again())

@@ -31,6 +31,7 @@ type plan struct {
 	tools   map[string]*toolRef
 
 	id      string
+	file    string         // id made from the file's content
 	valid   int            // lines that become jobs
 	bad     int            // lines that do not
 	skipped map[int]bool   // bad lines, with --skip-invalid
@@ -90,6 +91,7 @@ func (p *plan) check(ctx context.Context) error {
 			p.report(l.number, err)
 		}
 	}
+	p.file = r.ID()
 	switch {
 	case p.flags.fresh:
 		p.id = jobs.NewID()

@@ -29,6 +29,7 @@ type batchRun struct {
 	flags  *batchFlags
 	sink   *results
 	waiter *jobs.Waiter // nil when nobody waits
+	batch  *jobs.OpenBatch
 	follow bool
 
 	// What an earlier submission left, by id: true when the job has ended.
@@ -43,6 +44,7 @@ type batchRun struct {
 	ended     atomic.Int64
 	failed    atomic.Int64
 	active    atomic.Int64 // held by workers, as the queue says
+	queued    atomic.Int64 // how long the queue is that the submission waits for; 0 when it does not
 	summary   *summary
 }
 
@@ -66,6 +68,9 @@ func (b *batchRun) run(ctx context.Context) error {
 		defer b.waiter.Close()
 	}
 	if err := b.lookBack(ctx); err != nil {
+		return err
+	}
+	if err := b.open(ctx); err != nil {
 		return err
 	}
 	bar := b.app.batchBar(b.plan.valid, b.progress)
@@ -172,7 +177,9 @@ func (b *batchRun) submit(ctx context.Context) error {
 		case ctx.Err() != nil:
 			return context.Cause(ctx)
 		case err == nil:
-			return nil
+			if err = b.batch.Close(ctx, position); err == nil || !outage(err) {
+				return err
+			}
 		case !outage(err):
 			return err
 		}
@@ -212,6 +219,7 @@ func outage(err error) bool {
 func (b *batchRun) submitFrom(ctx context.Context, position *int) error {
 	walked := *position // jobs yielded or passed over
 	inChunk := 0        // yielded and not stored yet
+	known := false      // the last one was stored before
 	var spans []trace.Span
 	var sequence iter.Seq2[jobs.JobWithContext, error] = func(yield func(jobs.JobWithContext, error) bool) {
 		for m, err := range b.plan.jobs(ctx, *position) {
@@ -227,7 +235,11 @@ func (b *batchRun) submitFrom(ctx context.Context, position *int) error {
 				yield(jobs.JobWithContext{}, err)
 				return
 			}
-			if b.known(m.job.ID) {
+			inChunk++
+			if known = b.known(m.job.ID); known { // a member all the same
+				if !yield(jobs.JobWithContext{Ctx: ctx, Job: m.job}, nil) {
+					return
+				}
 				continue
 			}
 			jc := jobs.JobWithContext{Ctx: context.Background(), Job: m.job}
@@ -240,13 +252,14 @@ func (b *batchRun) submitFrom(ctx context.Context, position *int) error {
 			if b.follow {
 				b.waiter.Expect(m.job.ID)
 			}
-			inChunk++
 			if !yield(jc, nil) {
 				return
 			}
 		}
 	}
-	err := b.client.SubmitMany(context.WithoutCancel(ctx), sequence, func(n, duplicates int) {
+	b.batch.Known = func(*jobs.Job) bool { return known }
+	b.batch.Gate = func(context.Context) error { return b.waitForRoom(ctx) }
+	err := b.batch.SubmitMany(context.WithoutCancel(ctx), *position, sequence, func(n, duplicates int) {
 		b.submitted.Add(int64(n))
 		b.repeated.Add(int64(duplicates))
 		inChunk -= n
@@ -306,8 +319,6 @@ func (b *batchRun) lineOf(id string) int {
 // waited for or read later.
 func (b *batchRun) known(id string) bool {
 	if b.expired[id] {
-		b.submitted.Add(1)
-		b.repeated.Add(1)
 		return true
 	}
 	done, known := b.earlier[id]
@@ -322,9 +333,6 @@ func (b *batchRun) known(id string) bool {
 	} else if b.follow {
 		b.waiter.Expect(id)
 	}
-	delete(b.earlier, id)
-	b.submitted.Add(1)
-	b.repeated.Add(1)
 	return true
 }
 
@@ -404,11 +412,15 @@ func (b *batchRun) got(id string, l leanResult, reused bool) error {
 func (b *batchRun) progress() string {
 	submitted, ended, failed := b.submitted.Load(), b.ended.Load(), b.failed.Load()
 	seconds := time.Since(b.started).Seconds()
+	wait := ""
+	if n := b.queued.Load(); n > 0 {
+		wait = fmt.Sprintf("  waiting: %d queued", n)
+	}
 	if !b.follow {
-		return fmt.Sprintf(" %d submitted  %s", submitted, rate(int(submitted), seconds))
+		return fmt.Sprintf(" %d submitted  %s%s", submitted, rate(int(submitted), seconds), wait)
 	}
 	running := min(b.active.Load(), max(0, submitted-ended))
-	return fmt.Sprintf(" %d submitted  %d running  %d done  %d failed  %s", submitted, running, ended, failed, rate(int(ended), seconds))
+	return fmt.Sprintf(" %d submitted  %d running  %d done  %d failed  %s%s", submitted, running, ended, failed, rate(int(ended), seconds), wait)
 }
 
 // watchQueue keeps the bar going.

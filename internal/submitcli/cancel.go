@@ -95,6 +95,18 @@ func (a *app) cancel(ctx context.Context, ids []string, batch string) error {
 		return err
 	}
 	counts := map[jobs.CancelState]int{}
+	if batch != "" {
+		found, err := client.CancelBatch(ctx, batch)
+		var missing *jobs.NotFoundError
+		if err != nil && !errors.As(err, &missing) {
+			return err
+		}
+		if err == nil {
+			return a.cancelledBatch(batch, map[jobs.CancelState]int{
+				jobs.CanceledQueued: found.Queued, jobs.CancelRequested: found.Requested, jobs.AlreadyDone: found.Done,
+			})
+		}
+	}
 	open, err := a.members(ctx, client, ids, batch, func(rec *jobs.Record) error {
 		counts[jobs.AlreadyDone]++
 		return a.cancelled(batch, rec.ID, jobs.AlreadyDone)
@@ -108,10 +120,15 @@ func (a *app) cancel(ctx context.Context, ids []string, batch string) error {
 	if batch == "" {
 		return nil
 	}
+	return a.cancelledBatch(batch, counts)
+}
+
+// cancelledBatch prints what became of a batch's jobs.
+func (a *app) cancelledBatch(batch string, counts map[jobs.CancelState]int) error {
 	if a.globals.json {
 		return a.printLine(map[string]any{"batch": batch, "canceled": counts[jobs.CanceledQueued], "requested": counts[jobs.CancelRequested], "already_done": counts[jobs.AlreadyDone]})
 	}
-	_, err = fmt.Fprintf(a.Stdout, "batch %s: %d canceled in the queue, %d told to stop, %d ended already\n",
+	_, err := fmt.Fprintf(a.Stdout, "batch %s: %d canceled in the queue, %d told to stop, %d ended already\n",
 		batch, counts[jobs.CanceledQueued], counts[jobs.CancelRequested], counts[jobs.AlreadyDone])
 	return wroteOut(err)
 }

@@ -66,16 +66,31 @@ func (a *app) wait(ctx context.Context, ids []string, batch, timeout string) err
 	if single != "" && !jobs.ValidID(single) {
 		return usagef("job id %q is not 1 to 64 letters, digits, - or _", single)
 	}
-	waiter, err := client.NewWaiter(batch, single)
-	if err != nil {
-		return err
-	}
-	defer waiter.Close()
 	failed := false
 	show := func(rec *jobs.Record) error {
 		failed = failed || rec.Result.Outcome != jobs.Succeeded
 		return a.waited(rec.Result)
 	}
+	if batch != "" {
+		found, err := a.waitBatch(ctx, client, batch, show)
+		switch {
+		case errors.Is(err, errWaited):
+			return &exitError{exitUnfinished, fmt.Errorf("batch %s has not ended within --timeout %s", batch, timeout)}
+		case err != nil:
+			return err
+		case found:
+			rec, err := client.Batch(ctx, batch)
+			if err != nil {
+				return err
+			}
+			return exitWith(unfinishedIf(failed || rec.State == jobs.BatchEnded && !rec.AllSucceeded()))
+		}
+	}
+	waiter, err := client.NewWaiter(batch, single)
+	if err != nil {
+		return err
+	}
+	defer waiter.Close()
 	open, err := a.members(ctx, client, ids, batch, show)
 	if err != nil {
 		return err
