@@ -220,8 +220,7 @@ func newPattern(j *Job) (*pattern, error) {
 		return nil, fmt.Errorf("encode job %s: %w", j.ID, err)
 	}
 	p := &pattern{}
-	rest := data
-	for {
+	for rest := data; ; {
 		before, after, found := bytes.Cut(rest, []byte("{{index"))
 		if !found {
 			p.parts = append(p.parts, rest)
@@ -237,7 +236,7 @@ func newPattern(j *Job) (*pattern, error) {
 			width = n
 		}
 		if !closed {
-			return nil, fmt.Errorf("%q is not %s, nor {{index:N}} with 1 to %d digits", shorten("{{index"+string(form), 40), Index, maxIndexWidth)
+			return nil, &limits.FieldError{Field: "job", Err: fmt.Errorf("%q is not %s, nor {{index:N}} with 1 to %d digits", shorten("{{index"+string(form), 40), Index, maxIndexWidth)}
 		}
 		p.parts, p.width = append(p.parts, before), append(p.width, width)
 		rest = tail

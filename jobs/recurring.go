@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	_ "time/tzdata" // workers may run where there are no files of time zones
 
 	"github.com/nats-io/nats.go"
 	"github.com/robfig/cron/v3"

@@ -19,7 +19,9 @@ import (
 
 type runFlags struct {
 	jobFlags
-	detach bool
+	detach  bool
+	count   int
+	instead *delivery // of running the job once
 }
 
 func (a *app) runCommand() *cobra.Command {
@@ -35,7 +37,15 @@ func (a *app) runCommand() *cobra.Command {
 			"  submit run grep --work-dir ./src -- -rn TODO /\n" +
 			"  submit run resize --map-dir ./photos::/in --output /out=./small -- --width=640 /in/a.png /out/a.png",
 		Args: needTool,
-		RunE: func(cmd *cobra.Command, args []string) error { return a.run(cmd.Context(), &f, args[0], args[1:]) },
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if cmd.Flags().Changed("count") {
+				var err error
+				if f.instead, err = a.array(&f); err != nil {
+					return err
+				}
+			}
+			return a.run(cmd.Context(), &f, args[0], args[1:])
+		},
 		ValidArgsFunction: func(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
 			if len(args) > 0 {
 				return nil, cobra.ShellCompDirectiveDefault
@@ -44,6 +54,7 @@ func (a *app) runCommand() *cobra.Command {
 		},
 	}
 	f.register(cmd.Flags())
+	cmd.Flags().IntVar(&f.count, "count", 0, "run so many jobs; {{index}} in texts becomes 0, 1, 2, ...")
 	cmd.Flags().BoolVar(&f.detach, "detach", false, "print the job's id and leave")
 	return cmd
 }
@@ -112,7 +123,7 @@ func (a *app) run(ctx context.Context, f *runFlags, ref string, args []string) e
 		if err := f.when.settle(j, now); err != nil {
 			return err
 		}
-		if err := client.Check(j); err != nil {
+		if err := f.check(ctx, client, j); err != nil {
 			return err
 		}
 		if err := up.send(ctx, a); err != nil {
@@ -128,6 +139,10 @@ func (a *app) run(ctx context.Context, f *runFlags, ref string, args []string) e
 		return err
 	}
 	span.SetAttributes(attribute.String("boxfleet.tool", j.Tool.String()), attribute.String("boxfleet.tool.digest", string(j.Tool.Digest)))
+	if f.instead != nil {
+		endSpan(span, nil)
+		return f.instead.send(ctx, client, j)
+	}
 	if f.detach {
 		receipt, err := client.Submit(ctx, j)
 		endSpan(span, err)
