@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -21,6 +22,7 @@ import (
 	"boxfleet/artifacts"
 	"boxfleet/internal/fleet"
 	"boxfleet/jobs"
+	"boxfleet/limits"
 )
 
 // target is the fleet under load, started by us or not.
@@ -30,10 +32,15 @@ type target struct {
 	client *jobs.Client
 	store  *artifacts.Store
 	tool   jobs.Tool
+	files  func(n int) *limits.RunOption // options of a batch's nth job, or nil
 
 	processes []*exec.Cmd // none when the fleet is not ours
 	pid       int         // of the worker that is measured
+	servers   int         // of the queue, when it is a process of its own
+	http      string      // of that worker, when it is a process of its own
+	dir       string      // of the fleet that is ours
 	tmp       string
+	stderr    io.Writer
 }
 
 func openFleet(ctx context.Context, o options, stderr io.Writer) (t *target, err error) {
@@ -82,30 +89,75 @@ func (t *target) start(ctx context.Context, o options, stderr io.Writer) error {
 	}
 	ready := filepath.Join(dir, "ready.json")
 	args := []string{"dev", "--data", dir, "--ready-file", ready, "--no-current", "--log-level", "warn"}
-	var work []string
-	if o.slots > 0 {
-		work = append(work, "--slots", strconv.Itoa(o.slots))
-	}
+	t.dir, t.stderr = dir, stderr
 	if o.syncAlways {
 		args = append(args, "--sync-always")
 	}
-	if o.split {
+	if o.split || o.noWorker {
 		args = append(args, "--no-worker")
 	} else {
-		args = append(args, work...)
+		args = append(args, o.workerFlags()...)
 	}
 	if err := t.spawn(ctx, ready, stderr, worker, args...); err != nil {
 		return err
 	}
-	if o.split {
-		work = append([]string{"run", "--context", dir, "--ready-file", ready, "--log-level", "warn",
-			"--cache-dir", filepath.Join(dir, "run-cache"), "--scratch-dir", filepath.Join(dir, "run-scratch")}, work...)
-		if err := t.spawn(ctx, ready, stderr, worker, work...); err != nil {
+	t.servers = t.pid
+	if o.split || o.noWorker {
+		if err := t.startWorker(ctx, o); err != nil {
+			return err
+		}
+	}
+	if o.noWorker { // it has made the streams
+		if err := t.stopWorker(); err != nil {
 			return err
 		}
 	}
 	t.fc, err = fleet.Load(dir)
 	return err
+}
+
+// workerFlags are the flags of the worker that is measured.
+func (o options) workerFlags() []string {
+	if o.slots == 0 {
+		return nil
+	}
+	return []string{"--slots", strconv.Itoa(o.slots)}
+}
+
+// startWorker starts the worker that is measured as a process of its own.
+func (t *target) startWorker(ctx context.Context, o options) error {
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	ready := filepath.Join(t.dir, "ready.json")
+	args := append([]string{"run", "--context", t.dir, "--ready-file", ready, "--log-level", "warn",
+		"--cache-dir", filepath.Join(t.dir, "run-cache"), "--scratch-dir", t.scratch()}, o.workerFlags()...)
+	if err := t.spawn(ctx, ready, t.stderr, filepath.Join(filepath.Dir(self), "worker"), args...); err != nil {
+		return err
+	}
+	data, err := os.ReadFile(ready)
+	if err != nil {
+		return err
+	}
+	var said struct{ HTTP string }
+	if err := json.Unmarshal(data, &said); err != nil {
+		return fmt.Errorf("read the worker's ready file: %w", err)
+	}
+	t.http = said.HTTP
+	return nil
+}
+
+// scratch is where the worker keeps running jobs' files.
+func (t *target) scratch() string { return filepath.Join(t.dir, "run-scratch") }
+
+// stopWorker drains the worker that startWorker started last.
+func (t *target) stopWorker() error {
+	last := len(t.processes) - 1
+	p := t.processes[last]
+	t.processes = t.processes[:last]
+	t.pid = t.servers
+	return errors.Join(p.Process.Signal(syscall.SIGTERM), p.Wait())
 }
 
 // spawn starts one process of the fleet and waits until it says it is ready.
@@ -202,6 +254,21 @@ func (t *target) push(ctx context.Context, tool string) error {
 	return nil
 }
 
+// smallTree stores a directory of a few small files.
+func (t *target) smallTree(ctx context.Context) (string, error) {
+	dir, err := os.MkdirTemp(t.dir, "tree-")
+	if err != nil {
+		return "", err
+	}
+	for _, name := range []string{"a", "b", "c"} {
+		if err := os.WriteFile(filepath.Join(dir, name), bytes.Repeat([]byte(name), 1000), 0o600); err != nil {
+			return "", err
+		}
+	}
+	d, _, err := t.store.PutTree(ctx, dir, artifacts.TreeOptions{})
+	return string(d), err
+}
+
 // usage is what the worker's process used so far.
 type processUsage struct {
 	CPU      time.Duration
@@ -209,12 +276,14 @@ type processUsage struct {
 	FDs      int
 }
 
-// usage reads /proc; zero when the fleet is not ours.
-func (t *target) usage() (u processUsage) {
-	if t.pid == 0 {
+// usage reads the worker's /proc; zero when the fleet is not ours.
+func (t *target) usage() processUsage { return usageOf(t.pid) }
+
+func usageOf(pid int) (u processUsage) {
+	if pid == 0 {
 		return u
 	}
-	proc := "/proc/" + strconv.Itoa(t.pid)
+	proc := "/proc/" + strconv.Itoa(pid)
 	if data, err := os.ReadFile(proc + "/stat"); err == nil {
 		f := strings.Fields(string(data[bytes.LastIndexByte(data, ')')+2:]))
 		user, _ := strconv.ParseInt(f[11], 10, 64)

@@ -36,6 +36,8 @@ type options struct {
 	jsonFile   string
 	data       string
 	profileCPU string
+	tenants    int
+	noWorker   bool // the profile starts workers itself
 }
 
 const usage = `Usage: loadtest PROFILE [flags]
@@ -44,6 +46,9 @@ Profiles:
   burst    submit --jobs at once, wait for all: throughput, CPU per job
   single   submit --jobs one after the other: latency of one job alone
   memory   resident memory of a worker at rest, and after --jobs
+  soak     --jobs through one worker in rounds: what grows over time fails
+  scale    1,000 to --jobs queued jobs of --tenants: what a job costs as the
+           queue grows
 
 Flags:
 `
@@ -63,6 +68,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	fs.StringVar(&o.jsonFile, "json", "", "file for the report as JSON")
 	fs.StringVar(&o.data, "data", "", "directory of the fleet that is started; default a temporary one")
 	fs.StringVar(&o.profileCPU, "cpuprofile", "", "file for a CPU profile of the worker during the measurement")
+	fs.IntVar(&o.tenants, "tenants", 1000, "tenants of the scale profile")
 	if len(args) == 0 || args[0] == "-h" || args[0] == "--help" || args[0] == "help" {
 		fs.Usage()
 		return 2
@@ -71,10 +77,15 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if err := fs.Parse(args[1:]); err != nil {
 		return 2
 	}
-	o.split = o.split || o.profile == "memory"
+	o.split = o.split || o.profile == "memory" || o.profile == "soak"
+	o.noWorker = o.profile == "scale"
+	if o.context != "" && (o.profile == "soak" || o.profile == "scale") {
+		_, _ = fmt.Fprintf(stderr, "loadtest: %s looks into processes: it needs a fleet of its own, without --context\n", o.profile)
+		return 2
+	}
 	profile, ok := profiles[o.profile]
 	if !ok || fs.NArg() > 0 || o.jobs < 1 {
-		_, _ = fmt.Fprintf(stderr, "loadtest: profile %q with arguments %q is not known; profiles: burst, single, memory\n", o.profile, fs.Args())
+		_, _ = fmt.Fprintf(stderr, "loadtest: profile %q with arguments %q is not known; profiles: burst, single, memory, soak, scale\n", o.profile, fs.Args())
 		return 2
 	}
 	report, err := measure(ctx, o, profile, stderr)
@@ -93,7 +104,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 			return 1
 		}
 	}
-	if report.Wrong > 0 {
+	if report.Wrong > 0 || len(report.Grew) > 0 {
 		return 1
 	}
 	return 0

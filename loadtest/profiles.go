@@ -14,7 +14,7 @@ import (
 
 type profileFunc func(context.Context, *target, options) (*report, error)
 
-var profiles = map[string]profileFunc{"burst": burst, "single": single, "memory": memory}
+var profiles = map[string]profileFunc{"burst": burst, "single": single, "memory": memory, "soak": soak, "scale": scale}
 
 func (t *target) job(batch string) *jobs.Job {
 	return &jobs.Job{Batch: batch, Tool: t.tool}
@@ -34,9 +34,14 @@ func (t *target) submitAll(ctx context.Context, n int, each func(*jobs.Record)) 
 	go func() {
 		var list []string
 		all := func(yield func(jobs.JobWithContext, error) bool) {
-			for range n {
+			for i := range n {
 				j := t.job(batch)
 				j.ID = jobs.NewID()
+				if t.files != nil {
+					if o := t.files(i); o != nil {
+						j.Options = *o
+					}
+				}
 				if list = append(list, j.ID); len(list) == 256 {
 					ids <- list
 					list = nil

@@ -31,6 +31,11 @@ type report struct {
 	FDsBefore      int   `json:"fds_before,omitempty"`
 	FDs            int   `json:"fds,omitempty"`
 
+	Soak  []soakSample `json:"soak,omitempty"`
+	Scale []scaleLevel `json:"scale,omitempty"`
+	// Grew says what grew that must not.
+	Grew []string `json:"grew,omitempty"`
+
 	Total  *quantiles           `json:"submit_to_result_ms,omitempty"`
 	Phases map[string]quantiles `json:"phases_ms"`
 
@@ -119,6 +124,14 @@ func (r *report) print(w io.Writer) {
 	}
 	if r.Total != nil {
 		p("  submit to result: p50 %.2f ms, p99 %.2f ms, max %.2f ms\n", r.Total.P50, r.Total.P99, r.Total.Max)
+	}
+	printSoak(p, r.Soak)
+	printScale(p, r.Scale)
+	for _, g := range r.Grew {
+		p("  GREW: %s\n", g)
+	}
+	if len(r.Phases) == 0 {
+		return
 	}
 	p("  %-14s %10s %10s %10s  (ms)\n", "phase", "p50", "p99", "max")
 	for _, name := range slices.Sorted(maps.Keys(r.Phases)) {
