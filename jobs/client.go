@@ -243,10 +243,14 @@ func (c *Client) publishChunk(ctx context.Context, msgs []*nats.Msg) (duplicates
 	return c.publishEach(ctx, msgs)
 }
 
+// leastAtomicBatch is the fewest messages that are worth an atomic batch: the
+// server makes a directory and files for each, some milliseconds of work.
+const leastAtomicBatch = 200
+
 // tryAtomic stores all messages as one atomic batch. It says whether the server
 // took it: if not, nothing of it is stored.
 func (c *Client) tryAtomic(ctx context.Context, msgs []*nats.Msg) (taken bool, err error) {
-	if len(msgs) < 2 {
+	if len(msgs) < leastAtomicBatch {
 		return false, nil
 	}
 	err = c.publishAtomic(ctx, msgs)
