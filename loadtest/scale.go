@@ -46,12 +46,17 @@ func (l scaleLevel) cost() float64 { return l.WorkerCPU + l.ServerCPU }
 // scaleFleet is a queue of many tenants.
 type scaleFleet struct {
 	*target
-	js       jetstream.JetStream
-	clients  []*jobs.Client
-	next     atomic.Int64 // counts submissions, to spread them
-	ended    atomic.Int64
-	newcomer *jobs.Client // a tenant with nothing waiting
-	done     []string     // its jobs, which have ended
+	js      jetstream.JetStream
+	clients []*jobs.Client
+	next    atomic.Int64 // counts submissions, to spread them
+	ended   atomic.Int64
+	done    []endedJob
+}
+
+// endedJob is a job that can be looked up.
+type endedJob struct {
+	client *jobs.Client
+	id     string
 }
 
 // scale grows the queue tenfold from level to level. At each level it keeps the
@@ -134,10 +139,7 @@ func (f *scaleFleet) openTenants(ctx context.Context, o options) error {
 
 // openQueues runs one job of each tenant and priority, so that all queues are
 // there at every level.
-func (f *scaleFleet) openQueues(ctx context.Context) (err error) {
-	if f.newcomer, err = jobs.NewClient(ctx, f.nc, f.js, "newcomer"); err != nil {
-		return err
-	}
+func (f *scaleFleet) openQueues(ctx context.Context) error {
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(4)
 	for _, c := range f.clients {
@@ -300,8 +302,8 @@ func (f *scaleFleet) latencies(ctx context.Context, l *scaleLevel) error {
 		if len(f.done) == 0 {
 			break
 		}
-		id := f.done[rng.IntN(len(f.done))]
-		if err := timed(ended, func() error { _, err := f.newcomer.Get(ctx, id); return err }); err != nil {
+		j := f.done[rng.IntN(len(f.done))]
+		if err := timed(ended, func() error { _, err := j.client.Get(ctx, j.id); return err }); err != nil {
 			return err
 		}
 	}
@@ -316,12 +318,15 @@ func timed(h *hdrhistogram.Histogram, do func() error) error {
 	return err
 }
 
-// newcomers submits single jobs of a tenant that has nothing else waiting and
-// waits for each.
+// newcomers submits single jobs, each of a tenant that never had one, and
+// waits for each: the first turn of a tenant must not wait for others' many.
 func (f *scaleFleet) newcomers(ctx context.Context, l *scaleLevel) error {
 	h := newHistogram()
-	c := f.newcomer
-	for range 10 {
+	for i := range 10 {
+		c, err := jobs.NewClient(ctx, f.nc, f.js, fmt.Sprintf("newcomer-%d-%d", l.Queued, i))
+		if err != nil {
+			return err
+		}
 		w, err := c.NewWaiter("", "")
 		if err != nil {
 			return err
@@ -340,7 +345,7 @@ func (f *scaleFleet) newcomers(ctx context.Context, l *scaleLevel) error {
 		if err != nil {
 			return err
 		}
-		f.done = append(f.done, j.ID)
+		f.done = append(f.done, endedJob{c, j.ID})
 	}
 	l.NewTenant = quantilesOf(h)
 	return nil
