@@ -60,6 +60,7 @@ func TestClusterLosesNode(t *testing.T) {
 		}
 	}
 	const n = 120
+	checkWaiting := waitingOnACluster(f, &r)
 	submit(0, n/3)
 	for part, stream := range []string{StreamJobs, "KV_" + BucketStatus} {
 		f.eventually("the stream has a leader", func() bool { return cluster.Leader(stream) != nil })
@@ -80,6 +81,7 @@ func TestClusterLosesNode(t *testing.T) {
 			t.Errorf("%s: %+v", rec.ID, rec.Result)
 		}
 	}
+	checkWaiting()
 	twice := 0
 	for i := range n {
 		if r.of(numbered("c", i)) > 1 {

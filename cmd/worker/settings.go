@@ -32,6 +32,7 @@ type settings struct {
 	s3Bucket, s3Region                         string
 	name, http, otlp                           string
 	slots, maxAttempts, replicas, tenantJobs   int
+	maxRetryAge                                time.Duration
 	grace, resultTTL, ackWait                  time.Duration
 	sweepOutputsEvery, sweepOutputsAge         time.Duration
 	scratchDir, cacheDir                       string
@@ -145,6 +146,7 @@ var settingRows = append([]settingRow{
 	{"slots", "", "jobs that run at once; by default four a core", groupWorker, number(func(s *settings) *int { return &s.slots })},
 	{"http", "127.0.0.1:0", "address of /healthz, /readyz and /metrics; empty for none", groupWorker, text(func(s *settings) *string { return &s.http })},
 	{"grace", "20s", "how long running jobs may go on after SIGTERM", groupWorker, duration(func(s *settings) *time.Duration { return &s.grace })},
+	{"max-retry-age", "24h", "how long after its first failed attempt a job is tried again", groupWorker, duration(func(s *settings) *time.Duration { return &s.maxRetryAge })},
 	{"max-attempts", "5", "tries of a job that asks for no other number", groupWorker, number(func(s *settings) *int { return &s.maxAttempts })},
 	{"compilers", "", "modules that compile at once; by default half the cores", groupWorker, number(func(s *settings) *int { return &s.compilers })},
 

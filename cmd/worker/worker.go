@@ -198,7 +198,7 @@ func openNode(ctx context.Context, s *settings, log *slog.Logger) (_ *node, err 
 		log.Warn("the object store is not well; jobs wait until it is", "error", err)
 	}
 	n.worker, err = jobs.NewWorker(ctx, n.nc, js, n.exec, n.exec, jobs.WorkerConfig{
-		Name: s.name, Slots: s.slots, MaxAttempts: s.maxAttempts, Grace: s.grace, Version: version, Log: log,
+		Name: s.name, Slots: s.slots, MaxAttempts: s.maxAttempts, MaxRetryAge: s.maxRetryAge, Grace: s.grace, Version: version, Log: log,
 		Probe:    n.exec.Probe,
 		Topology: jobs.Topology{Replicas: s.replicas, ResultTTL: s.resultTTL, TenantConcurrency: s.tenantJobs, AckWait: s.ackWait},
 		Chores:   s.chores(n),
