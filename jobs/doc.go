@@ -55,6 +55,11 @@
 //	   +------------+---------+-----------------------------------+
 //	             Cancel, or expiry, while it waits
 //
+// Before it is queued a job may be scheduled (until its RunAt, by a schedule of
+// the server) or held (until what its After names has ended, by the
+// coordinator: one of the workers, see [Chore]). [Client.SubmitArray] makes many
+// jobs of one message, [Client.PutSchedule] one job again and again.
+//
 // A worker that falls silent leaves the record running; when the server
 // delivers the message again, its next holder goes from running to running
 // with the next attempt number.
