@@ -229,7 +229,7 @@ func (n *Notify) validate(tenant string) error {
 	case u.Fragment != "":
 		return bad("notify.webhook.url", "%q has a fragment, which is never sent", h.URL)
 	}
-	if name, ok := strings.CutPrefix(h.Secret, secretPrefix); !ok || !ValidID(name) {
+	if name, ok := strings.CutPrefix(h.Secret, secretPrefix); !ok || name == "" || len(name) > 128 || strings.ContainsFunc(name, func(r rune) bool { return r <= ' ' || r >= 0x7f }) {
 		return bad("notify.webhook.secret", "%q is not secret://NAME of one of the operator's secrets", shorten(h.Secret, 80))
 	}
 	return nil

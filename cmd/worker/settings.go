@@ -42,6 +42,8 @@ type settings struct {
 	maxInputFiles, maxOutputFiles, compilers   int
 	access                                     []string
 	secretsFile                                string
+	webhookHosts                               []string
+	webhookPrivate                             bool
 	allowPrivate                               bool
 	permissions                                permission.Policy
 	trustedKeys                                []string
@@ -170,6 +172,8 @@ var settingRows = append([]settingRow{
 	{"tenant-levels", "", "ceilings of single tenants, such as web=read_only,bots=search-only: a permission level, or a tier (full, read-only, search-only)", groupTrust, tenantLevels},
 	{"trusted-keys", "", "PEM files of public keys whose signatures of tools count, with commas", groupTrust, list(func(s *settings) *[]string { return &s.trustedKeys })},
 	{"require-signed", "false", "run only modules that one of the trusted-keys has signed", groupTrust, yesNo(func(s *settings) *bool { return &s.requireSigned })},
+	{"webhook-hosts", "", "endpoints that may be told of ended batches, as https://host[:port] with the patterns of allowed_outbound_hosts; plain http where an entry says http://; by default none. Give all workers the same", groupTrust, list(func(s *settings) *[]string { return &s.webhookHosts })},
+	{"webhook-private-networks", "false", "let these endpoints have private addresses", groupTrust, yesNo(func(s *settings) *bool { return &s.webhookPrivate })},
 	{"allow-private-networks", "false", "let jobs reach private addresses that they allow; for development", groupTrust, yesNo(func(s *settings) *bool { return &s.allowPrivate })},
 	{"hardening", "on", "on: take from the worker's own process what this system lets it give up (file access by Landlock, new privileges, core dumps); require: do not start without all of it; off", groupTrust, func(s *settings, v string) (err error) { s.hardening, err = harden.ParseMode(v); return err }},
 

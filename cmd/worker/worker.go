@@ -16,6 +16,7 @@ import (
 
 	"boxfleet/artifacts"
 	"boxfleet/executor"
+	"boxfleet/executor/webhook"
 	"boxfleet/internal/fleet"
 	"boxfleet/internal/telemetry"
 	"boxfleet/jobs"
@@ -197,16 +198,34 @@ func openNode(ctx context.Context, s *settings, log *slog.Logger) (_ *node, err 
 	case err != nil:
 		log.Warn("the object store is not well; jobs wait until it is", "error", err)
 	}
+	notifier, err := s.notifier(cfg.Secrets)
+	if err != nil {
+		return nil, err
+	}
 	n.worker, err = jobs.NewWorker(ctx, n.nc, js, n.exec, n.exec, jobs.WorkerConfig{
 		Name: s.name, Slots: s.slots, MaxAttempts: s.maxAttempts, MaxRetryAge: s.maxRetryAge, Grace: s.grace, Version: version, Log: log,
 		Probe:    n.exec.Probe,
 		Topology: jobs.Topology{Replicas: s.replicas, ResultTTL: s.resultTTL, TenantConcurrency: s.tenantJobs, AckWait: s.ackWait},
 		Chores:   s.chores(n),
+		Notifier: notifier,
 	})
 	if err != nil {
 		return nil, err
 	}
 	return n, n.useRegistry(ctx, js, trusted)
+}
+
+// notifier tells webhooks of ended batches; without allowed hosts there is
+// none, and what asks for one is refused.
+func (s *settings) notifier(secrets map[string]string) (jobs.Notifier, error) {
+	if len(s.webhookHosts) == 0 {
+		return nil, nil
+	}
+	n, err := webhook.New(webhook.Config{Hosts: s.webhookHosts, AllowPrivate: s.webhookPrivate, Secrets: secrets})
+	if err != nil {
+		return nil, &usageError{fmt.Errorf("webhook-hosts: %w", err)}
+	}
+	return n, nil
 }
 
 // chores are what one worker does for all beside the queue's own.
