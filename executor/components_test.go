@@ -123,3 +123,99 @@ func TestComponentRefused(t *testing.T) {
 	}
 	r.alive(t)
 }
+
+// TestNativeComponents runs a program that speaks WASI 0.2 alone. It names the
+// cases of wasi:filesystem/types.error-code by their numbers: 7 exist, 12
+// invalid, 14 is-directory, 20 no-entry, 24 not-directory, 31 not-permitted,
+// 33 read-only, 6 quota, 23 insufficient-space. What it prints is what Wasmtime
+// makes it print, but for the limits and the codes in "the wrong way round",
+// where Wasmtime is laxer.
+func TestNativeComponents(t *testing.T) {
+	r := newRig(t, options{})
+	tree := r.tree(t, map[string]string{"in.txt": "from the file\n", "sub/x": "deep"})
+	ro, rw := &limits.Mount{Source: tree}, &limits.Mount{Source: tree, Mode: limits.ReadWrite}
+	none := map[string]string{}
+	for _, c := range []struct {
+		name    string
+		words   string
+		options limits.RunOption
+		stdin   string
+		want    want
+		outputs map[string]string
+	}{
+		{"arguments, variables, streams", "env say ü warn uh stdin", limits.RunOption{EnvVars: map[string]string{"A": "1", "B": "x=y"}}, "typed",
+			want{outcome: jobs.Succeeded, stdout: "A=1\nB=x=y\nü\ntyped", stderr: "uh"}, none},
+		{"no files", "dirs cat in.txt", limits.RunOption{}, "", want{outcome: jobs.Trapped, err: []string{"handle 0 does not exist"}}, none},
+		{"the rest", "more sockets", limits.RunOption{}, "",
+			want{outcome: jobs.Succeeded, stdout: "cwd 0\nterminal 0\nclock 1\nrandom 7\nwritten\nroom 1\ntcp 1\nudp 1\nname 20\n"}, none},
+		{"a read-only mount", "dirs cat in.txt write in.txt x 1 write new x 1 mkdir d rm in.txt touch in.txt 1 size in.txt 1 ls .", limits.RunOption{WorkDir: ro}, "",
+			want{outcome: jobs.Succeeded, stdout: "/\nfrom the file\nerror 33\nerror 33\nerror 33\nerror 33\nerror 33\nerror 33\nerror 33\nerror 33\nin.txt type 6\nsub type 3\nentries 2\n"}, none},
+		{"a changed mount", "write w abc 3 append w + 2 pread w 2 3 pread w 100 3 pwrite w 1 XYZ cat w cp w c mkdir d mv c d/c", limits.RunOption{WorkDir: rw}, "",
+			want{outcome: jobs.Succeeded, stdout: "cab end 0\n end 1\nwrote 3\naXYZbcabc++"}, map[string]string{"w": "aXYZbcabc++", "d/c": "aXYZbcabc++"}},
+		{"names", "mkdir d mkdir d rmdir d rmdir d rm nope rmdir in.txt mv in.txt moved symlink moved link readlink link readlink moved ln moved hard same moved hard same moved sub/x cat link", limits.RunOption{WorkDir: rw}, "",
+			want{outcome: jobs.Succeeded, stdout: "error 7\nerror 20\nerror 20\nerror 24\nmoved\nerror 12\nsame 1\nhash 1\nsame 0\nhash 0\nfrom the file\n"},
+			map[string]string{"moved": "from the file\n", "hard": "from the file\n"}},
+		{"what files are", "stat sub size in.txt 4 touch in.txt 1000000000 fstat in.txt stat nope", limits.RunOption{WorkDir: rw}, "",
+			want{outcome: jobs.Succeeded}, map[string]string{"in.txt": "from"}},
+		{"the wrong way round", "wrong in.txt ls in.txt", limits.RunOption{WorkDir: rw}, "",
+			want{outcome: jobs.Succeeded, stdout: "error 3\nerror 3\nerror 3\nerror 3\nerror 24\nerror 3\nerror 14\nerror 24\nerror 24\n"}, none},
+		{"escapes", "cat ../x cat /etc/passwd cat sub/../in.txt cat sub/../../in.txt symlink ../../etc/passwd e cat e symlink /etc/passwd a cat a cat sub/../e", limits.RunOption{WorkDir: rw}, "",
+			want{outcome: jobs.Succeeded, stdout: "error 31\nerror 31\nfrom the file\nerror 31\nerror 31\nerror 31\nerror 20\nerror 31\n"}, none},
+		{"too many open files", "open-many 100 in.txt", limits.RunOption{WorkDir: ro, MaxOpenFiles: 20}, "",
+			want{outcome: jobs.Succeeded, stdout: "error 6\nopened 20\n", denial: "open"}, none},
+		{"too much written", "write w 0123456789 100", limits.RunOption{WorkDir: rw, MaxWrittenBytes: 500}, "",
+			want{outcome: jobs.Succeeded, stdout: "error 23\n", denial: "written"}, nil},
+		{"too much said", "flood 0123456789", limits.RunOption{MaxStdout: 1000}, "", want{outcome: jobs.OutputLimit, err: []string{"stdout"}}, none},
+		{"too much fuel", "flood 0123456789", limits.RunOption{WasmFuel: 10_000}, "", want{outcome: jobs.OutOfFuel}, none},
+		{"exit", "exit 1", limits.RunOption{}, "", want{outcome: jobs.Exited, exit: 1}, none},
+		{"exit well", "exit 0 say never", limits.RunOption{}, "", want{outcome: jobs.Succeeded}, none},
+		{"a result that is no result", "exit 2", limits.RunOption{}, "", want{outcome: jobs.Trapped, err: []string{"2 is no discriminant"}}, none},
+		{"run fails", "say so fail say never", limits.RunOption{}, "", want{outcome: jobs.Exited, exit: 1, stdout: "so\n"}, none},
+		{"a handle dropped twice", "twice", limits.RunOption{WorkDir: ro}, "", want{outcome: jobs.Trapped, err: []string{"handle"}}, none},
+		{"a handle that cannot be", "socket-handle", limits.RunOption{WorkDir: ro}, "", want{outcome: jobs.Trapped, err: []string{"no sockets"}}, none},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			for _, tool := range []string{"native-jco1.0.0", "native-jco1.35.0"} {
+				j := &jobs.Job{Tool: r.component(t, tool), Args: strings.Fields(c.words), Options: c.options}
+				if c.stdin != "" {
+					j.Stdin = &jobs.Stdin{Inline: c.stdin}
+				}
+				res := r.run(t, j)
+				c.want.check(t, res)
+				if c.outputs != nil {
+					same(t, "outputs", r.outputs(t, res), c.outputs)
+				}
+			}
+		})
+	}
+	r.alive(t)
+}
+
+// TestNativeDirectory lists a directory that takes more than one look of the
+// host, which must give each entry once.
+func TestNativeDirectory(t *testing.T) {
+	files := map[string]string{}
+	for i := range 1000 {
+		files[fmt.Sprintf("d/%d", i)] = ""
+	}
+	r := newRig(t, options{})
+	res := r.run(t, &jobs.Job{Tool: r.component(t, "native-jco1.35.0"), Args: []string{"ls", "d"}, Options: limits.RunOption{WorkDir: &limits.Mount{Source: r.tree(t, files)}}})
+	want{outcome: jobs.Succeeded}.check(t, res)
+	if !strings.HasSuffix(string(res.Stdout), "\nentries 1000\n") {
+		t.Errorf("stdout %q", res.Stdout)
+	}
+}
+
+// TestNativeDeterministic: two runs of a deterministic job see the same clock.
+func TestNativeDeterministic(t *testing.T) {
+	r := newRig(t, options{})
+	var fuel []uint64
+	for range 2 {
+		res := r.run(t, &jobs.Job{Tool: r.component(t, "native-jco1.35.0"), Args: []string{"more"}, Options: limits.RunOption{Deterministic: true}})
+		want{outcome: jobs.Succeeded, stdout: "cwd 0\nterminal 0\nclock 1\nrandom 7\nwritten\nroom 1\n"}.check(t, res)
+		fuel = append(fuel, res.FuelConsumed)
+	}
+	if fuel[0] != fuel[1] {
+		t.Errorf("fuel %d, then %d", fuel[0], fuel[1])
+	}
+}

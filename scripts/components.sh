@@ -24,12 +24,13 @@ cd "$build"
 
 cc() { clang --target=wasm32-wasi --sysroot=/usr -std=c11 -Wall -Wl,-z,stack-size=65536 -Wl,--strip-debug "$@"; }
 
-# The interfaces, in the version that a guest names.
+# wit VERSION WORLD: the interfaces, in the version that a guest names, and its
+# world alone, as older tools take only one.
 wit() {
 	mkdir -p "wit-$1/deps"
 	cp -r "$tools/$new"/node_modules/@bytecodealliance/jco/lib/wit/builtin/0.2.12/* "wit-$1/deps/"
 	find "wit-$1" -name '*.wit' -exec sed -i "s/0\.2\.12/$1/g" {} +
-	sed "s/VERSION/$1/g" "$data/worlds.wit" >"wit-$1/worlds.wit"
+	sed -n "/^package/p; /^world $2 /,/^}/p" "$data/worlds.wit" | sed "s/VERSION/$1/g" >"wit-$1/world.wit"
 }
 
 cc -Os -nostdlib -o say.core "$data/say.c"
@@ -38,8 +39,16 @@ for v in $new $middle $old; do
 done
 
 # What makes HTTP requests, with the versions that tools in the wild have.
-wit 0.2.9
+wit 0.2.9 fetch
 sed 's/@0\.2\.0/@0.2.9/' "$root/executor/testdata/guests/fetch.c" >fetch.c
 cc -O1 -nodefaultlibs -lc -I "$root/executor/testdata/guests" -o fetch.core fetch.c
 jco $middle embed fetch.core --wit wit-0.2.9 --world-name fetch -o fetch.embedded
 jco $middle new fetch.embedded --wasi-command -o "$data/fetch.wasm"
+
+# A program for WASI 0.2 alone, without an adapter.
+wit 0.2.3 native
+cc -Os -nostdlib -Wl,--no-entry -o native.core "$data/native.c"
+jco $middle embed native.core --wit wit-0.2.3 --world-name native -o native.embedded
+for v in $new $old; do
+	jco $v new native.embedded -o "$data/native-jco$v.wasm"
+done

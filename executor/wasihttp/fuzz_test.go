@@ -9,7 +9,10 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/tetratelabs/wazero/sys"
+
 	"boxfleet/executor/outbound"
+	"boxfleet/executor/sandboxfs"
 )
 
 // sooner ends a run after a number of host calls, and every wait at once.
@@ -49,6 +52,14 @@ func FuzzHostCalls(f *testing.F) {
 	f.Add(join(get, op("[method]outgoing-request.set-method", 1, 2), op("[method]outgoing-request.body", 1, 192), op("[method]outgoing-body.write", 2, 192), op("wasi:http/outgoing-handler#handle", 1, 0, 0, 192), op("wasi:io/streams#[method]output-stream.blocking-write-zeroes-and-flush", 3, 100, 192), op("wasi:io/streams#[resource-drop]output-stream", 3), op("[static]outgoing-body.finish", 2, 0, 0, 192)))
 	f.Add(join(op("wasi:clocks/monotonic-clock#subscribe-duration", 1), op("wasi:io/poll#poll", 200, 1, 192), op("wasi:io/poll#[method]pollable.ready", 1), op("wasi:random/random#get-random-bytes", 100, 192)))
 
+	const fsys = "wasi:filesystem/types#"
+	dirs := op("wasi:filesystem/preopens#get-directories", 192)
+	f.Add(join(dirs, op(fsys+"[method]descriptor.open-at", 1, 1, 203, 1, 1), op(fsys+"[method]descriptor.write-via-stream", 2, 0, 192), op("wasi:io/streams#[method]output-stream.blocking-write-and-flush", 3, 200, 50, 192), op(fsys+"[resource-drop]descriptor", 2), op("wasi:io/streams#[resource-drop]output-stream", 3)))
+	f.Add(join(dirs, op(fsys+"[method]descriptor.read-directory", 1, 192), op(fsys+"[method]directory-entry-stream.read-directory-entry", 2, 192), op(fsys+"[method]descriptor.stat", 1, 192), op(fsys+"[method]descriptor.is-same-object", 1, 1)))
+	f.Add(join(dirs, op(fsys+"[method]descriptor.create-directory-at", 1, 203, 1, 192), op(fsys+"[method]descriptor.set-times", 1, 2, 2, 2, 2), op(fsys+"[method]descriptor.link-at", 1, 0, 203, 1, 1)))
+	f.Add(join(op("wasi:cli/stdin#get-stdin"), op("wasi:cli/stdout#get-stdout"), op("wasi:io/streams#[method]output-stream.splice", 2, 1, 9, 192), op("wasi:io/streams#[method]input-stream.blocking-skip", 1, 9, 192), op("wasi:cli/environment#get-environment", 192), op("wasi:cli/environment#get-arguments", 192)))
+	f.Add(join(op("wasi:sockets/instance-network#instance-network"), op("wasi:sockets/ip-name-lookup#resolve-addresses", 1, 200, 3, 192), op("wasi:sockets/tcp#[method]tcp-socket.start-bind", 1), op("wasi:cli/exit#exit", 1)))
+
 	s := serve(f, func(w http.ResponseWriter, r *http.Request) {
 		io.Copy(io.Discard, r.Body)
 		io.WriteString(w, "some body")
@@ -59,11 +70,21 @@ func FuzzHostCalls(f *testing.F) {
 		if len(program) > 6*64 {
 			return
 		}
-		g := newGuest(t, Config{Policy: allowed, Interrupter: &sooner{left: 200}, Handles: 32, Limits: outbound.Limits{Requests: 4}})
+		dir := t.TempDir()
+		files, err := sandboxfs.New([]sandboxfs.Mount{{Guest: "/", Host: dir, Mode: sandboxfs.ReadWrite}}, sandboxfs.Quota{Files: 8, OpenFiles: 8, WrittenBytes: 1 << 20})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer files.Close()
+		g := newGuest(t, Config{
+			Policy: allowed, Interrupter: &sooner{left: 200}, Handles: 32, Limits: outbound.Limits{Requests: 4}, FS: files,
+			Program: Program{Args: []string{"guest"}, Env: [][2]string{{"A", "1"}}, Stdin: strings.NewReader("typed"), Stdout: io.Discard},
+		})
 		mem := g.mod.Memory()
 		mem.Write(2048, []byte{1, 0, 0, 0, 2, 0, 0, 0})
 		mem.Write(2056, []byte(authority))
 		mem.Write(2120, []byte("x-a"))
+		mem.Write(2124, []byte("f"))
 		for len(program) >= 6 {
 			fn := names[int(program[0])%len(names)]
 			def := driverFunction(fn)
@@ -78,6 +99,10 @@ func FuzzHostCalls(f *testing.F) {
 				t.Fatalf("%s%v crashed the host: %v", fn, args, err)
 			}
 			var trap *TrapError
+			var exit *sys.ExitError
+			if errors.As(err, &exit) {
+				break // the guest's module is closed
+			}
 			if err != nil && !errors.As(err, &trap) && !errors.Is(err, errSooner) {
 				t.Fatalf("%s%v: %v", fn, args, err)
 			}
@@ -85,6 +110,9 @@ func FuzzHostCalls(f *testing.F) {
 		g.close()
 		if g.h.table.live != 0 || g.h.fieldBytes != 0 || g.h.buffered != 0 {
 			t.Fatalf("left: %d handles, %d bytes of fields, %d of bodies", g.h.table.live, g.h.fieldBytes, g.h.buffered)
+		}
+		if open := files.Usage().OpenFiles; open != 0 {
+			t.Fatalf("left: %d open files", open)
 		}
 	})
 }
@@ -103,6 +131,8 @@ func argument(b []byte, i int, authority string) uint64 {
 		return 2056
 	case v == 202:
 		return 2120
+	case v == 203:
+		return 2124
 	case v == 255:
 		return uint64(len(authority))
 	case v > 248:
