@@ -55,3 +55,19 @@ func electing(err error) bool {
 	}
 	return api.Code == 503
 }
+
+// insistStatus is readStatus for who has a result in hand: it keeps asking
+// while NATS is away, as writeHeld does, because the job would have to run
+// again otherwise and the attempt be charged to it.
+func (w *Worker) insistStatus(ctx context.Context, key string) (rec *Record, rev uint64, err error) {
+	policy := backoff.WithContext(backoff.NewExponentialBackOff(
+		backoff.WithInitialInterval(50*time.Millisecond), backoff.WithMaxInterval(2*time.Second), backoff.WithMaxElapsedTime(0)), ctx)
+	err = backoff.Retry(func() error {
+		rec, rev, err = w.readStatus(ctx, key)
+		if _, bad := errors.AsType[*unreadableRecord](err); bad {
+			return backoff.Permanent(err)
+		}
+		return err
+	}, policy)
+	return rec, rev, unwrapFinal(err)
+}

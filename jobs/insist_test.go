@@ -41,6 +41,39 @@ func TestStartsWhileTheClusterElects(t *testing.T) {
 	}
 }
 
+// TestOutputsOutliveAnOutage: a run that ends with outputs while NATS is away
+// waits for it with its result in hand. The job has one attempt: failing to
+// look at the record must not spend it.
+func TestOutputsOutliveAnOutage(t *testing.T) {
+	f := newFleet(t)
+	var r runs
+	started, goOn, returning := make(chan struct{}, 1), make(chan struct{}), make(chan struct{})
+	manifests := &memoryCommitter{}
+	w := f.idleWorker("w1", func(_ context.Context, a *Attempt) (*Result, error) {
+		r.add(a.Job.ID)
+		started <- struct{}{}
+		<-goOn
+		defer close(returning)
+		return &Result{Outcome: Succeeded, Outputs: oneOutput}, nil
+	}, manifests, nil)
+	w.start(t)
+	j := newJob("outputs")
+	j.Retry.MaxAttempts = 1
+	f.submit(j)
+	recv(t, "start", started)
+	f.srv.Stop()
+	f.eventually("the worker knows", func() bool { return !w.nc.IsConnected() })
+	close(goOn)
+	<-returning
+	if err := f.srv.Restart(); err != nil {
+		t.Fatal(err)
+	}
+	rec := f.result("outputs")
+	if rec.Result.Outcome != Succeeded || rec.Attempt != 1 || r.of("outputs") != 1 || manifests.count() != 1 {
+		t.Errorf("ran %d times: %+v, tries %+v", r.of("outputs"), rec.Result, rec.Tries)
+	}
+}
+
 func TestElecting(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {

@@ -177,7 +177,7 @@ func (w *Worker) commitOutputs(ctx context.Context, a *Attempt, res *Result) (st
 			err = w.panicked(ctx, a, p)
 		}
 	}()
-	now, _, err := w.readStatus(ctx, a.key)
+	now, _, err := w.insistStatus(ctx, a.key)
 	switch {
 	case err != nil:
 		return nil, err

@@ -95,7 +95,9 @@ func newPlan(s shape) []event {
 				break
 			}
 			plan = append(plan, e)
-			at += e.For + long + between(s.AckWait/4, s.AckWait*3/2)
+			// Long runs leave the fleet time to work between a lane's faults.
+			rest := min(max(s.Duration/15, s.AckWait/2), 5*s.AckWait)
+			at += e.For + long + between(rest/4, rest)
 		}
 	}
 	slices.SortStableFunc(plan, func(a, b event) int { return cmp.Compare(a.At, b.At) })
