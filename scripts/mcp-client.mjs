@@ -53,6 +53,7 @@ async function session(transport, over) {
   let state = "";
   while (!/canceled/.test(state)) {
     assert.ok(Date.now() < until, `job ${job} is ${state}`);
+    await new Promise((r) => setTimeout(r, 50)); // the cancel goes out meanwhile
     state = execFileSync(submit, ["--context", context, "status", job, "--json"]).toString();
   }
 

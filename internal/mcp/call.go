@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/modelcontextprotocol/go-sdk/jsonrpc"
 	sdk "github.com/modelcontextprotocol/go-sdk/mcp"
 	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/attribute"
@@ -61,7 +62,7 @@ func (s *Server) call(ctx context.Context, req *sdk.CallToolRequest, t *tool) (*
 	case ctx.Err() != nil:
 		err = context.Cause(ctx)
 		span.SetStatus(codes.Error, err.Error())
-		return nil, fmt.Errorf("the call of %s was ended: %w; its job %s is canceled", t.name, err, j.ID)
+		return nil, &jsonrpc.Error{Code: jsonrpc.CodeInternalError, Message: fmt.Sprintf("the call of %s was ended: %v; its job %s is canceled", t.name, err, j.ID)}
 	}
 	span.RecordError(err)
 	span.SetStatus(codes.Error, err.Error())
@@ -112,11 +113,11 @@ func (s *Server) run(ctx context.Context, a *attempt) (*sdk.CallToolResult, erro
 		return nil, err
 	}
 	s.kept.add(a.job.ID, a.session)
-	notes, err := staged.writeBack(ctx, res)
+	changed, err := staged.writeBack(ctx, res)
 	if err != nil {
-		return nil, fmt.Errorf("job %s has %s, but what it left cannot be written to the work directory: %w", res.ID, res.Outcome, err)
+		changed.kept = append(changed.kept, fmt.Sprintf("what is not named above: %v", err))
 	}
-	return s.answer(ctx, a, res, notes), nil
+	return s.answer(ctx, a, res, changed), nil
 }
 
 // giveStdin puts standard input into the job, or beside it when it is long.

@@ -119,7 +119,7 @@ func New(ctx context.Context, cfg Config) (*Server, error) {
 	}
 	s.offered.Store(&offer{})
 	s.mcp = sdk.NewServer(&sdk.Implementation{Name: "boxfleet", Title: "boxfleet", Version: cfg.Version}, &sdk.ServerOptions{
-		Instructions: s.instructions(), PageSize: 100, KeepAlive: 0,
+		Instructions: s.instructions(), PageSize: 100,
 		Capabilities: &sdk.ServerCapabilities{Tools: &sdk.ToolCapabilities{ListChanged: true}, Resources: &sdk.ResourceCapabilities{}},
 		// A list is true until the registry changes, and differs by scope.
 		SetCacheable: func(_ context.Context, _ sdk.Request, c *sdk.Cacheable) { c.CacheScope = "private" },

@@ -275,7 +275,7 @@ func TestOutputThatIsNotWhatTheResultSaysIsNotWritten(t *testing.T) {
 		return r, theFleet.store.Put(ctx, "", key+"a", []byte("other"))
 	}, level("write"))
 	a := u.server(func(c *Config) { c.WorkDir = &WorkDir{Dir: dir, Mode: limits.ReadWrite} }).connect(t, versions[0])
-	wants(t, a.call(tool, nil), true, "cannot be written to the work directory")
+	wants(t, a.call(tool, nil), true, "Not written to the work directory", "link a")
 	if got := files(t, dir); !cmp.Equal(got, map[string]string{"a": "before"}) {
 		t.Errorf("the directory holds %v", got)
 	}
