@@ -178,6 +178,9 @@ func (p *plan) job(ctx context.Context, l *batchfile.Line) (*jobs.Job, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := tool.permit(&l.Options); err != nil {
+		return nil, err
+	}
 	j := &jobs.Job{
 		V: jobs.WireVersion, ID: l.ID, Tenant: p.client.Tenant(), Priority: l.Priority, Batch: p.batchID(), Tool: tool.tool,
 		Args: l.Args, Stdin: l.Stdin, Options: l.Options, Labels: merge(l.Labels, p.labels), Retry: l.Retry,

@@ -401,7 +401,7 @@ func (b *batchRun) giveEarlier(ctx context.Context) error {
 // got counts and writes one result.
 func (b *batchRun) got(id string, l leanResult, reused bool) error {
 	b.ended.Add(1)
-	if l.outcome != jobs.Succeeded {
+	if l.outcome != jobs.Succeeded || l.toolError {
 		b.failed.Add(1)
 	}
 	b.summary.add(l, reused)

@@ -13,6 +13,7 @@ import (
 	"boxfleet/internal/strictjson"
 	"boxfleet/jobs"
 	"boxfleet/limits"
+	"boxfleet/limits/permission"
 )
 
 // Exit codes that are not a guest's own; jobs.Outcome.ExitCode has those of
@@ -73,6 +74,8 @@ func (a *app) verdict(err error) (code int, lines []string) {
 			return ee.code, nil
 		}
 		code = ee.code
+	case errors.As(err, new(*permission.DeniedError)):
+		code = jobs.Denied.ExitCode()
 	case errors.As(err, &missing) && missing.Kind == "tool":
 		code = exitNoTool
 	case errors.As(err, &missing):
@@ -118,6 +121,9 @@ func asUnknownFlag(err error) (unknownFlag, bool) {
 func runCode(r *jobs.Result) int {
 	if code := r.Outcome.ExitCode(); code >= 0 {
 		return code
+	}
+	if r.ExitCode == 0 && r.ToolError != "" {
+		return exitUnfinished
 	}
 	// A shell keeps the low byte only: 256 would read as success.
 	if r.ExitCode < 0 || r.ExitCode > maxGuestCode {

@@ -154,6 +154,9 @@ func (f *fleetUnderTest) stop() error {
 func (f *fleetUnderTest) Run(ctx context.Context, a *jobs.Attempt) (*jobs.Result, error) {
 	f.mu.Lock()
 	g := f.guests[a.Job.Tool.Name]
+	if g == nil { // a module that is not registered yet
+		g = f.guests[string(a.Job.Tool.Digest)]
+	}
 	f.runs[a.Job.Tenant+"."+a.Job.ID]++
 	f.mu.Unlock()
 	if g == nil {

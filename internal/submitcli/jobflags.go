@@ -28,6 +28,7 @@ type jobFlags struct {
 	maxOutboundBytes                 string
 	maxOutboundRequests              uint64
 	deterministic, noCache           bool
+	allowDangerous                   bool
 	once                             onceFlags
 	when                             whenFlags
 }
@@ -55,6 +56,7 @@ func (f *jobFlags) register(fs *pflag.FlagSet) {
 	fs.StringVar(&f.maxOutboundBytes, "max-outbound-bytes", "", "bytes of HTTP, both ways together")
 	fs.Uint64Var(&f.maxOutboundRequests, "max-outbound-requests", 0, "outgoing HTTP requests")
 	fs.BoolVar(&f.deterministic, "deterministic", false, "fixed clocks and random seed")
+	fs.BoolVar(&f.allowDangerous, "allow-dangerous", false, "consent to a tool of permission level dangerous; the operator must permit it too")
 	fs.BoolVar(&f.noCache, "no-cache", false, "compile the module afresh and leave the compile cache alone")
 	fs.StringVar(&f.id, "id", "", "job id; the same id never runs twice")
 	fs.StringVar(&f.priority, "priority", "", "high, normal or low")
@@ -117,7 +119,7 @@ func (f *jobFlags) options(up *uploads) (limits.RunOption, []output, error) {
 	}
 	bad("fuel", fuel(f.fuel, &o.WasmFuel))
 	o.MaxFiles, o.MaxOpenFiles, o.MaxOutboundRequests = f.maxFiles, f.maxOpenFiles, f.maxOutboundRequests
-	o.Deterministic = f.deterministic
+	o.Deterministic, o.AllowDangerous = f.deterministic, f.allowDangerous
 	if f.noCache {
 		no := false
 		o.Cache = &no

@@ -19,6 +19,7 @@ type leanResult struct {
 	submitted, finished time.Time
 	runMS               float64
 	fuel                uint64
+	toolError           bool   // the tool says that its call failed
 	result              []byte // the result's JSON on one line
 }
 
@@ -94,6 +95,10 @@ func (l *leanResult) read(s *scanner) bool {
 				l.runMS, err = strconv.ParseFloat(string(n), 64)
 				return err == nil
 			})
+		case "tool_error":
+			rest := s.data[s.i:]
+			l.toolError = !bytes.HasPrefix(rest, []byte(`""`)) && !bytes.HasPrefix(rest, []byte("null"))
+			return s.skip(0)
 		case "outputs", "denials":
 			lists++
 			if s.peek() == 'n' {
@@ -160,7 +165,7 @@ func lean(rec *jobs.Record) (leanResult, error) {
 	}
 	return leanResult{
 		outcome: r.Outcome, submitted: rec.SubmittedAt, finished: r.FinishedAt, runMS: r.Phases[jobs.PhaseRun], fuel: r.FuelConsumed,
-		result: bytes.TrimSpace(text.Bytes()),
+		toolError: r.ToolError != "", result: bytes.TrimSpace(text.Bytes()),
 	}, nil
 }
 

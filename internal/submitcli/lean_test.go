@@ -49,7 +49,7 @@ func sameLean(t *testing.T, raw []byte) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got.outcome != want.outcome || !got.submitted.Equal(want.submitted) || !got.finished.Equal(want.finished) || got.runMS != want.runMS || got.fuel != want.fuel {
+	if got.outcome != want.outcome || !got.submitted.Equal(want.submitted) || !got.finished.Equal(want.finished) || got.runMS != want.runMS || got.fuel != want.fuel || got.toolError != want.toolError {
 		t.Fatalf("read %+v, decoded %+v\n%q", got, want, raw)
 	}
 	var a, b jobs.Result

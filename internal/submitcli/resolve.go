@@ -10,8 +10,8 @@ import (
 	"boxfleet/artifacts"
 	"boxfleet/internal/argvmap"
 	"boxfleet/jobs"
-	"boxfleet/limits/guestabi"
-	"boxfleet/limits/metering"
+	"boxfleet/limits"
+	"boxfleet/limits/permission"
 )
 
 // maxModule is the largest module that is read for a reference to an object or
@@ -21,11 +21,12 @@ const maxModule = 256 << 20
 // resolved is a tool reference pinned to a digest.
 type resolved struct {
 	tool   jobs.Tool
+	level  permission.Level // by its manifest; empty when it has none
 	schema []byte
 	mapper *argvmap.Mapper // made when first needed
 }
 
-// resolve pins a reference: NAME, NAME@VERSION, sha256:DIGEST or
+// resolve pins a reference: NAME, NAME@VERSION, NAME@CHANNEL, sha256:DIGEST or
 // s3://BUCKET/KEY.wasm. An object that is no blob yet becomes one, because a
 // worker fetches modules by digest.
 func (a *app) resolve(ctx context.Context, ref string) (*resolved, error) {
@@ -47,7 +48,10 @@ func (a *app) resolve(ctx context.Context, ref string) (*resolved, error) {
 		}
 		return nil, err
 	}
-	return &resolved{tool: m.Tool(), schema: m.InputSchema}, nil
+	if m.Yanked != nil {
+		a.remark("tool %s@%s is yanked: %s; submit tool list %s --versions shows others", m.Name, m.Version, plain(yankReason(m.Yanked)), m.Name)
+	}
+	return &resolved{tool: m.Tool(), level: m.PermissionLevel(), schema: m.InputSchema}, nil
 }
 
 // resolveDigest finds a module that was uploaded but never registered.
@@ -96,6 +100,16 @@ func (a *app) resolveObject(ctx context.Context, ref string) (*resolved, error) 
 	return &resolved{tool: jobs.Tool{Digest: d, Size: int64(len(wasm))}}, nil
 }
 
+// permit says early what a worker would say: what the tool's level does not let
+// a job grant it. The operator's ceilings are the worker's to know.
+func (r *resolved) permit(o *limits.RunOption) error {
+	denials := permission.Anything.Check(permission.Request{Level: r.level, Options: o})
+	if len(denials) == 0 {
+		return nil
+	}
+	return &permission.DeniedError{Tool: r.tool.String(), Denials: denials}
+}
+
 // argv maps a JSON input to arguments by the tool's schema.
 func (r *resolved) argv(input []byte) ([]string, error) {
 	if r.mapper == nil {
@@ -106,21 +120,4 @@ func (r *resolved) argv(input []byte) ([]string, error) {
 		r.mapper = m
 	}
 	return r.mapper.Argv(input)
-}
-
-// inspectModule reads a module and refuses one that the fleet cannot run, with
-// every reason.
-func inspectModule(wasm []byte) (*metering.Info, error) {
-	info, err := metering.Inspect(wasm)
-	if err != nil {
-		return nil, err
-	}
-	var errs []error
-	for _, e := range guestabi.Refused(info.Imports) {
-		errs = append(errs, e)
-	}
-	if !info.IsCommand() {
-		errs = append(errs, errors.New("it exports no _start function: a tool is a WASI command (a program with main), not a library or reactor"))
-	}
-	return info, errors.Join(errs...)
 }

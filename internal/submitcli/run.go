@@ -126,6 +126,9 @@ func (a *app) run(ctx context.Context, f *runFlags, ref string, args []string) e
 		if err := f.check(ctx, client, j); err != nil {
 			return err
 		}
+		if err := tool.permit(&j.Options); err != nil {
+			return err
+		}
 		if err := up.send(ctx, a); err != nil {
 			return err
 		}
@@ -372,6 +375,9 @@ func (a *app) explainEnd(r *jobs.Result) {
 	}
 	switch r.Outcome {
 	case jobs.Succeeded, jobs.Exited:
+		if r.ToolError != "" {
+			a.say("job %s: the tool says that its call failed: %s", r.ID, plain(r.ToolError))
+		}
 	default:
 		a.say("job %s %s: %s", r.ID, ending(r.Outcome), plain(r.Error))
 	}

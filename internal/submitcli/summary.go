@@ -21,6 +21,7 @@ type summary struct {
 	reused  int // results that were there before
 	seconds float64
 	fuel    uint64
+	errors  int // tools that say that their calls failed
 	by      map[jobs.Outcome]*outcomeTimes
 	all     outcomeTimes
 }
@@ -45,6 +46,9 @@ func (s *summary) add(l leanResult, reused bool) {
 		s.by[l.outcome] = o
 	}
 	s.fuel += l.fuel
+	if l.toolError {
+		s.errors++
+	}
 	run := int64(l.runMS * 1000)
 	latency := time.Since(l.submitted).Microseconds()
 	if reused {
@@ -84,6 +88,7 @@ type summaryDocument struct {
 	Batch         string                           `json:"batch"`
 	Jobs          int                              `json:"jobs"`
 	Succeeded     int64                            `json:"succeeded"`
+	ToolErrors    int                              `json:"tool_errors"`
 	Reused        int                              `json:"reused"`
 	Skipped       int                              `json:"skipped"`
 	Seconds       float64                          `json:"seconds"`
@@ -96,7 +101,7 @@ type summaryDocument struct {
 
 func (s *summary) document() summaryDocument {
 	d := summaryDocument{
-		Batch: s.batch, Jobs: s.lines, Reused: s.reused, Skipped: s.skipped, Seconds: s.seconds, FuelConsumed: s.fuel,
+		Batch: s.batch, Jobs: s.lines, ToolErrors: s.errors, Reused: s.reused, Skipped: s.skipped, Seconds: s.seconds, FuelConsumed: s.fuel,
 		LatencyMS: quantilesOf(s.all.latency), RunMS: quantilesOf(s.all.run), Outcomes: map[jobs.Outcome]outcomeDocument{},
 	}
 	for o, t := range s.by {
@@ -117,6 +122,9 @@ func (s *summary) print(w io.Writer) error {
 	}
 	if s.reused > 0 {
 		line += fmt.Sprintf(", %d from an earlier run", s.reused)
+	}
+	if s.errors > 0 {
+		line += fmt.Sprintf(", %s of tools", count(s.errors, "error"))
 	}
 	if s.skipped > 0 {
 		line += fmt.Sprintf(", %s skipped", count(s.skipped, "bad line"))

@@ -13,47 +13,50 @@ import (
 	"github.com/spf13/cobra"
 
 	"boxfleet/jobs"
-	"boxfleet/limits/metering"
 )
 
 func (a *app) toolCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "tool", Short: "Register tools and look at them", Args: cobra.ArbitraryArgs, RunE: needCommand}
-	cmd.AddCommand(a.toolPushCommand(), a.toolListCommand(), a.toolInspectCommand())
+	cmd.AddCommand(a.toolPushCommand(), a.toolListCommand(), a.toolInspectCommand(), a.toolAliasCommand(),
+		a.toolYankCommand(), a.toolUnyankCommand(), a.toolKeygenCommand(), a.toolSignCommand(), a.toolVerifyCommand())
 	return cmd
 }
 
 func (a *app) toolListCommand() *cobra.Command {
-	var all bool
+	var q jobs.ToolQuery
 	cmd := &cobra.Command{
-		Use: "list [WORD]", Short: "List registered tools, newest versions", Args: cobra.MaximumNArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error { return a.toolList(cmd.Context(), all, args) },
+		Use: "list [WORD...]", Short: "List registered tools, newest versions; with words, the best matches first",
+		Long: "list shows tools that have every WORD in their name, keywords or description.",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			q.Text = strings.Join(args, " ")
+			return a.toolList(cmd.Context(), q)
+		},
 	}
-	cmd.Flags().BoolVar(&all, "versions", false, "all versions of each tool")
+	cmd.Flags().BoolVar(&q.Versions, "versions", false, "all versions of each tool, yanked ones too")
+	cmd.Flags().StringArrayVar(&q.Keywords, "keyword", nil, "only tools with this keyword; repeatable, any of them counts")
 	return cmd
 }
 
-// toolList prints the tools whose name, description or keywords hold a word.
-func (a *app) toolList(ctx context.Context, all bool, words []string) error {
+// toolList prints the tools that a query finds.
+func (a *app) toolList(ctx context.Context, q jobs.ToolQuery) error {
 	client, err := a.client(ctx)
 	if err != nil {
 		return err
 	}
-	tools, err := client.Tools(ctx)
+	shown, err := client.SearchTools(ctx, q)
 	if err != nil {
 		return err
 	}
-	shown := []jobs.Manifest{}
-	for i, m := range tools {
-		newest := i+1 == len(tools) || tools[i+1].Name != m.Name
-		if (all || newest) && mentions(&m, words) {
-			shown = append(shown, m)
-		}
+	if q.Text == "" { // by name, and then oldest first
+		slices.Reverse(shown)
+		slices.SortStableFunc(shown, func(x, y jobs.Manifest) int { return strings.Compare(x.Name, y.Name) })
 	}
 	if a.globals.json {
 		return a.printJSON(shown)
 	}
-	if len(shown) == 0 && len(words) > 0 {
-		a.remark("no tool mentions %s in its name, description or keywords", plain(words[0]))
+	words := strings.Join(append(strings.Fields(q.Text), q.Keywords...), " ")
+	if len(shown) == 0 && words != "" {
+		a.remark("no tool mentions %s in its name, description or keywords", plain(words))
 		return nil
 	}
 	if len(shown) == 0 {
@@ -62,20 +65,16 @@ func (a *app) toolList(ctx context.Context, all bool, words []string) error {
 	}
 	rows := [][]string{{"NAME", "VERSION", "LEVEL", "SIZE", "DESCRIPTION"}}
 	for _, m := range shown {
-		rows = append(rows, []string{m.Name, m.Version, m.Level, size(m.Size), firstSentence(m.Description)})
+		version := m.Version
+		if len(m.Channels) > 0 {
+			version += " (" + strings.Join(m.Channels, ", ") + ")"
+		}
+		if m.Yanked != nil {
+			version += " (yanked)"
+		}
+		rows = append(rows, []string{m.Name, version, m.Level, size(m.Size), firstSentence(m.Description)})
 	}
 	return a.table(rows)
-}
-
-func mentions(m *jobs.Manifest, words []string) bool {
-	for _, w := range words {
-		w = strings.ToLower(w)
-		has := func(s string) bool { return strings.Contains(strings.ToLower(s), w) }
-		if !has(m.Name) && !has(m.Description) && !slices.ContainsFunc(m.Keywords, has) {
-			return false
-		}
-	}
-	return true
 }
 
 func firstSentence(s string) string {
@@ -121,7 +120,17 @@ func (a *app) inspectTool(ctx context.Context, ref string) error {
 	rows := [][]string{
 		{"tool", m.Name + "@" + m.Version}, {"description", m.Description}, {"keywords", strings.Join(m.Keywords, ", ")},
 		{"level", m.Level}, {"digest", string(m.Digest)}, {"size", size(m.Size)}, {"imports", strings.Join(m.Imports, ", ")},
+		{"kind", m.Kind}, {"wasi", m.WASI}, {"first memory", size(int64(m.MinMemory))},
 		{"pushed", m.PushedAt.Local().Format(time.DateTime)},
+	}
+	if len(m.Channels) > 0 {
+		rows = append(rows, []string{"channels", strings.Join(m.Channels, ", ")})
+	}
+	if m.Yanked != nil {
+		rows = append(rows, []string{"yanked", yankReason(m.Yanked)})
+	}
+	if len(m.Signatures) > 0 {
+		rows = append(rows, []string{"signatures", strings.Join(keyIDs(m), ", ")})
 	}
 	if err := a.table(rows); err != nil {
 		return err
@@ -177,6 +186,8 @@ func (a *app) printOptions(schema json.RawMessage) error {
 type moduleReport struct {
 	File       string   `json:"file"`
 	Size       int64    `json:"size"`
+	Kind       string   `json:"kind"`
+	WASI       string   `json:"wasi"`
 	Command    bool     `json:"command"`
 	Functions  int      `json:"functions"`
 	MinMemory  uint64   `json:"min_memory"`
@@ -191,7 +202,7 @@ func (a *app) inspectFile(path string) error {
 	if err != nil {
 		return err
 	}
-	info, bad := inspectModule(wasm)
+	info, bad := inspectCode(wasm)
 	r := moduleReport{File: path, Size: int64(len(wasm)), Imports: []string{}, Exports: []string{}, Problems: []string{}}
 	if bad != nil {
 		r.Problems = strings.Split(bad.Error(), "\n")
@@ -203,7 +214,7 @@ func (a *app) inspectFile(path string) error {
 		err = a.printJSON(r)
 	} else {
 		err = a.table([][]string{
-			{"file", r.File}, {"size", size(r.Size)}, {"functions", fmt.Sprint(r.Functions)}, {"first memory", size(int64(r.MinMemory))},
+			{"file", r.File}, {"size", size(r.Size)}, {"kind", r.Kind}, {"wasi", r.WASI}, {"functions", fmt.Sprint(r.Functions)}, {"first memory", size(int64(r.MinMemory))},
 			{"debug sections", size(int64(r.DebugBytes))}, {"imports", strings.Join(r.Imports, " ")}, {"exports", strings.Join(r.Exports, " ")},
 		})
 	}
@@ -213,12 +224,13 @@ func (a *app) inspectFile(path string) error {
 	return refused(path, bad)
 }
 
-func (r *moduleReport) fill(info *metering.Info) {
-	r.Command, r.Functions, r.MinMemory, r.DebugBytes = info.IsCommand(), info.Functions, info.MinMemory(), info.DebugBytes
-	for _, i := range info.Imports {
+func (r *moduleReport) fill(in *inspected) {
+	r.Kind, r.WASI, r.Command = in.kind, in.wasi, in.command
+	r.Functions, r.MinMemory, r.DebugBytes = in.core.Functions, in.core.MinMemory(), in.core.DebugBytes
+	for _, i := range in.core.Imports {
 		r.Imports = append(r.Imports, i.Module+"."+i.Name)
 	}
-	for _, e := range info.Exports {
+	for _, e := range in.core.Exports {
 		r.Exports = append(r.Exports, e.Name)
 	}
 }

@@ -68,7 +68,7 @@ func (a *app) wait(ctx context.Context, ids []string, batch, timeout string) err
 	}
 	failed := false
 	show := func(rec *jobs.Record) error {
-		failed = failed || rec.Result.Outcome != jobs.Succeeded
+		failed = failed || rec.Result.Outcome != jobs.Succeeded || rec.Result.ToolError != ""
 		return a.waited(rec.Result)
 	}
 	if batch != "" {
@@ -119,7 +119,11 @@ func (a *app) waited(r *jobs.Result) error {
 	if a.globals.json {
 		return a.printLine(inLists(r))
 	}
-	_, err := fmt.Fprintf(a.Stdout, "%s %s %d\n", plain(r.ID), plain(string(r.Outcome)), r.ExitCode)
+	said := ""
+	if r.ToolError != "" {
+		said = " tool error: " + plain(r.ToolError)
+	}
+	_, err := fmt.Fprintf(a.Stdout, "%s %s %d%s\n", plain(r.ID), plain(string(r.Outcome)), r.ExitCode, said)
 	return wroteOut(err)
 }
 
