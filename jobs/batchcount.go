@@ -28,6 +28,7 @@ const (
 	hintBelow     = 2000                   // jobs left from which on their ends are listened for
 	maxHinted     = 512                    // batches that are listened for
 	lostAfter     = time.Minute            // without news, before a job may be called forgotten
+	canceledLead  = 2 * time.Second        // that the caller of a cancel has to do it himself
 	canceledQuiet = 5 * time.Second        // after a cancel, until nothing more is expected to be listed
 	strayAfter    = time.Minute            // how long a list may be older than its batch's record
 )
@@ -460,6 +461,8 @@ func (c *batchCounter) look(ctx context.Context, b *countedBatch, l *list) error
 	}
 	l.later(now, b.patience(now))
 	switch {
+	case canceled && l.left > 0 && now.Sub(b.quiet) < canceledLead:
+		l.due = now.Add(countSoon)
 	case canceled && l.left > 0:
 		l.due = now.Add(countSoon)
 		if err := c.cancelAll(ctx, b.rec.Tenant, l.unfinished(ids)); err != nil {
@@ -650,6 +653,9 @@ func (c *Client) cancelEach(ctx context.Context, ids []string) (map[CancelState]
 	for i, id := range ids {
 		g.Go(func() error {
 			state, err := c.Cancel(gctx, id)
+			if err == nil && state == AlreadyDone {
+				state, err = c.howDone(gctx, id)
+			}
 			if _, unknown := errors.AsType[*NotFoundError](err); unknown {
 				return nil
 			}
@@ -665,6 +671,21 @@ func (c *Client) cancelEach(ctx context.Context, ids []string) (map[CancelState]
 		}
 	}
 	return counts, err
+}
+
+// howDone tells jobs that ended by themselves from those that somebody else
+// has just cancelled, which several do who cancel a batch.
+func (c *Client) howDone(ctx context.Context, id string) (CancelState, error) {
+	rec, err := c.Get(ctx, id)
+	switch {
+	case err != nil:
+		return "", err
+	case rec.Result == nil || rec.Result.Outcome != Canceled:
+		return AlreadyDone, nil
+	case rec.Attempt > 0:
+		return CancelRequested, nil
+	}
+	return CanceledQueued, nil
 }
 
 // refresh reads a batch's record again.

@@ -138,7 +138,7 @@ func (n *noticer) deliver(rec *Batch) {
 			return nil, errUnchanged
 		}
 		b := old.clone()
-		b.Notice.outcome(err, now, b.EndedAt)
+		b.Notice.outcome(err, now, b.EndedAt, n.w.cfg.noticeFirst)
 		return b, nil
 	})
 	switch {
@@ -185,7 +185,7 @@ func (n *noticer) try(rec *Batch) (err error) {
 const maxNoticeError = 512
 
 // outcome notes how an attempt went and when the next one is.
-func (n *Notice) outcome(err error, now, ended time.Time) {
+func (n *Notice) outcome(err error, now, ended time.Time, first time.Duration) {
 	n.Attempts++
 	n.LastAt, n.NextAt, n.Error = now, time.Time{}, ""
 	if err == nil {
@@ -202,7 +202,7 @@ func (n *Notice) outcome(err error, now, ended time.Time) {
 		n.State = NoticeFailed
 		return
 	}
-	n.NextAt = now.Add(noticePause(n.Attempts))
+	n.NextAt = now.Add(noticePause(n.Attempts, first))
 	if n.NextAt.After(ended.Add(noticeBudget)) {
 		n.State, n.NextAt = NoticeFailed, time.Time{}
 		n.Error = shorten(fmt.Sprintf("given up after %d attempts in %s; the last one: %s", n.Attempts, noticeBudget, n.Error), maxNoticeError)
@@ -210,8 +210,8 @@ func (n *Notice) outcome(err error, now, ended time.Time) {
 }
 
 // noticePause grows from a few seconds to an hour, with jitter on both sides.
-func noticePause(attempts int) time.Duration {
-	b := backoff.NewExponentialBackOff(backoff.WithInitialInterval(noticeFirst), backoff.WithMultiplier(2),
+func noticePause(attempts int, first time.Duration) time.Duration {
+	b := backoff.NewExponentialBackOff(backoff.WithInitialInterval(first), backoff.WithMultiplier(2),
 		backoff.WithRandomizationFactor(0.5), backoff.WithMaxInterval(noticeMost), backoff.WithMaxElapsedTime(0))
 	d := b.NextBackOff()
 	for range min(attempts, 32) - 1 {

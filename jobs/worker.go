@@ -71,6 +71,7 @@ type WorkerConfig struct {
 	probeEvery     time.Duration
 	lastWords      time.Duration // for settling after the grace
 	leaseEvery     time.Duration // between signs of life of a lease
+	noticeFirst    time.Duration // until a notification is tried again
 	localClock     func() time.Time
 	unknownAfter   time.Duration // how long a job waits for what nobody knows
 }
@@ -111,6 +112,9 @@ func (c WorkerConfig) WithDefaults() WorkerConfig {
 	}
 	if c.unknownAfter == 0 {
 		c.unknownAfter = UnknownAfter
+	}
+	if c.noticeFirst == 0 {
+		c.noticeFirst = noticeFirst
 	}
 	if c.leaseEvery == 0 {
 		c.leaseEvery = LeaseTTL / 5
