@@ -44,9 +44,45 @@ func TestReportCountsWrongResults(t *testing.T) {
 	}
 }
 
+func TestGrowthIsNoticed(t *testing.T) {
+	t.Parallel()
+	flat := soakSample{Heap: 10 << 20, Resident: 60 << 20, Goroutines: 30, FDs: 14, Files: 3, RecordBytes: 900}
+	run := func(grow func(s *soakSample, i int)) []soakSample {
+		var list []soakSample
+		for i := range soakRounds {
+			s := flat
+			grow(&s, i)
+			list = append(list, s)
+		}
+		return list
+	}
+	for name, c := range map[string]struct {
+		grow func(s *soakSample, i int)
+		want int
+	}{
+		"flat":             {func(*soakSample, int) {}, 0},
+		"noise":            {func(s *soakSample, i int) { s.Goroutines += i % 3; s.FDs += i % 2; s.Resident += int64(i%5) << 20 }, 0},
+		"warms up":         {func(s *soakSample, i int) { s.Heap -= int64(min(i, 1)) << 20 }, 0},
+		"leaks goroutines": {func(s *soakSample, i int) { s.Goroutines += i }, 1},
+		"leaks files":      {func(s *soakSample, i int) { s.Files += i / 10 }, 1},
+		"leaks memory":     {func(s *soakSample, i int) { s.Heap += int64(i) << 20; s.Resident += int64(2*i) << 20 }, 2},
+		"leaves messages":  {func(s *soakSample, i int) { s.Queued = i }, 1},
+		"leaks FDs":        {func(s *soakSample, i int) { s.FDs += i }, 1},
+		"longer records":   {func(s *soakSample, i int) { s.RecordBytes += int64(20 * i) }, 1},
+	} {
+		if got := grew(run(c.grow)); len(got) != c.want {
+			t.Errorf("%s: %q, want %d", name, got, c.want)
+		}
+	}
+	levels := []scaleLevel{{Queued: 1000, WorkerCPU: 1, ServerCPU: 1}, {Queued: 10000, WorkerCPU: 1.1, ServerCPU: 1}, {Queued: 100000, WorkerCPU: 1.2, ServerCPU: 1.1, Resident: 160 << 20}}
+	if got := outgrew(levels); len(got) != 2 {
+		t.Errorf("%q, want a cost and a memory", got)
+	}
+}
+
 func TestBadCommandLines(t *testing.T) {
 	t.Parallel()
-	for _, args := range [][]string{nil, {"fast"}, {"burst", "--jobs", "0"}, {"burst", "extra"}, {"burst", "--jobs", "x"}} {
+	for _, args := range [][]string{nil, {"fast"}, {"burst", "--jobs", "0"}, {"burst", "extra"}, {"burst", "--jobs", "x"}, {"soak", "--context", "x"}, {"scale", "--tenants", "0"}} {
 		var out, errs bytes.Buffer
 		if code := run(context.Background(), args, &out, &errs); code != 2 || errs.Len() == 0 {
 			t.Errorf("%q: exit %d, said %q; want 2 and a reason", args, code, errs.String())
@@ -67,7 +103,10 @@ func TestProfilesAgainstARealFleet(t *testing.T) {
 			t.Fatalf("build %s: %v\n%s", out, err, msg)
 		}
 	}
-	for _, args := range [][]string{{"burst", "--jobs", "300", "--warm", "10"}, {"single", "--jobs", "20", "--warm", "5", "--tool", "c250k"}} {
+	for _, args := range [][]string{
+		{"burst", "--jobs", "300", "--warm", "10"}, {"single", "--jobs", "20", "--warm", "5", "--tool", "c250k"},
+		{"soak", "--jobs", "200"}, {"scale", "--jobs", "120", "--tenants", "4"},
+	} {
 		file := filepath.Join(bin, args[0]+".json")
 		cmd := exec.Command(filepath.Join(bin, "loadtest"), append(args, "--json", file)...)
 		if msg, err := cmd.CombinedOutput(); err != nil {
@@ -81,8 +120,14 @@ func TestProfilesAgainstARealFleet(t *testing.T) {
 		if err := json.Unmarshal(data, &r); err != nil {
 			t.Fatal(err)
 		}
-		if r.Wrong != 0 || r.Profile != args[0] || r.Phases[jobs.PhaseRun].Max == 0 {
+		if r.Wrong != 0 || r.Profile != args[0] || args[0] != "scale" && r.Phases[jobs.PhaseRun].Max == 0 {
 			t.Errorf("report = %+v", r)
+		}
+		if args[0] == "soak" && (len(r.Soak) != soakRounds || r.Soak[0].Heap == 0 || r.Soak[0].Goroutines == 0 || r.Soak[0].Files == 0) {
+			t.Errorf("soak = %+v", r.Soak)
+		}
+		if args[0] == "scale" && (len(r.Scale) != 1 || r.Scale[0].cost() == 0 || r.Scale[0].Fetch.Max == 0 || r.Scale[0].NewTenant.Max == 0) {
+			t.Errorf("scale = %+v", r.Scale)
 		}
 	}
 }

@@ -88,6 +88,10 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		_, _ = fmt.Fprintf(stderr, "loadtest: profile %q with arguments %q is not known; profiles: burst, single, memory, soak, scale\n", o.profile, fs.Args())
 		return 2
 	}
+	if o.tenants < 1 {
+		_, _ = fmt.Fprintf(stderr, "loadtest: --tenants %d; at least 1\n", o.tenants)
+		return 2
+	}
 	report, err := measure(ctx, o, profile, stderr)
 	if err != nil {
 		_, _ = fmt.Fprintf(stderr, "loadtest: %v\n", err)

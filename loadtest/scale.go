@@ -81,7 +81,7 @@ func scale(ctx context.Context, t *target, o options) (*report, error) {
 	}
 	r := newReport(o.jobs)
 	queued := 0
-	for level := 1000; ; level = min(level*10, o.jobs) {
+	for level := min(1000, o.jobs); ; level = min(level*10, o.jobs) {
 		l := scaleLevel{Queued: level}
 		start := time.Now()
 		if err := f.submit(ctx, level-queued); err != nil {
@@ -94,7 +94,7 @@ func scale(ctx context.Context, t *target, o options) (*report, error) {
 		}
 		if n, err := f.depth(ctx); err != nil {
 			return nil, err
-		} else if n < level*9/10 {
+		} else if n < level*9/10-2*scaleChunk {
 			r.Wrong, r.FirstWrong = r.Wrong+1, fmt.Sprintf("the queue of %d shrank to %d while it was measured", level, n)
 		}
 		r.Scale = append(r.Scale, l)
@@ -221,15 +221,15 @@ func (f *scaleFleet) measure(ctx context.Context, o options, l *scaleLevel) erro
 		return err
 	}
 	l.Start = time.Since(start).Seconds()
-	return errors.Join(f.load(ctx, l), f.stopWorker())
+	return errors.Join(f.load(ctx, l, min(scaleJobs, o.jobs)), f.stopWorker())
 }
 
 // load lets the worker run jobs, putting in as many as it takes out.
-func (f *scaleFleet) load(ctx context.Context, l *scaleLevel) error {
+func (f *scaleFleet) load(ctx context.Context, l *scaleLevel, measured int) error {
 	run := func(n int) error {
 		from := f.ended.Load()
 		for filled := from; f.ended.Load() < from+int64(n); {
-			if k := int(f.ended.Load() - filled); k >= 100 {
+			if k := int(f.ended.Load() - filled); k >= scaleChunk {
 				if err := f.submit(ctx, k); err != nil {
 					return err
 				}
@@ -240,13 +240,13 @@ func (f *scaleFleet) load(ctx context.Context, l *scaleLevel) error {
 		}
 		return nil
 	}
-	if err := run(scaleJobs / 6); err != nil { // warm
+	if err := run(measured / 6); err != nil { // warm
 		return err
 	}
 	worker, server, start, from := f.usage(), usageOf(f.servers), time.Now(), f.ended.Load()
 	g, gctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return f.newcomers(gctx, l) })
-	g.Go(func() error { return run(scaleJobs) })
+	g.Go(func() error { return run(measured) })
 	if err := g.Wait(); err != nil {
 		return err
 	}

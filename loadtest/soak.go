@@ -71,9 +71,15 @@ func soak(ctx context.Context, t *target, o options) (*report, error) {
 		s.Jobs, s.Rate = o.jobs*(i+1)/soakRounds, float64(n)/took.Seconds()
 		r.Soak = append(r.Soak, s)
 	}
-	r.Grew = grew(r.Soak)
+	if o.jobs >= leastSoak {
+		r.Grew = grew(r.Soak)
+	}
 	return r, nil
 }
+
+// leastSoak is the fewest jobs a judgement is passed on: fewer show how a
+// worker warms up.
+const leastSoak = 20_000
 
 // grew compares the first third of the samples after the first, which warms
 // everything up, with the last third, by their medians.
