@@ -52,3 +52,13 @@ jco $middle embed native.core --wit wit-0.2.3 --world-name native -o native.embe
 for v in $new $old; do
 	jco $v new native.embedded -o "$data/native-jco$v.wasm"
 done
+
+# A program that is started as one for WASI 0.2 and calls WASI 0.1, with the
+# other adapter, as compilers make them that change over from one to the other.
+rm -r wit-0.2.3
+wit 0.2.3 reactor
+cc -Os -nostdlib -Wl,--no-entry -DRUN -o reactor.core "$data/say.c"
+jco $middle embed reactor.core --wit wit-0.2.3 --world-name reactor -o reactor.embedded
+for v in $new $middle $old; do
+	jco $v new reactor.embedded --wasi-reactor -o "$data/reactor-jco$v.wasm"
+done

@@ -257,12 +257,19 @@ func (a *analysis) adapts(i int) bool {
 // of the main module, and notes it.
 func (a *analysis) initializes(i int) bool {
 	name, err := readInitializer(a.bytesOf(i))
-	if err != nil || a.initialize {
+	return err == nil && a.noteInitializer(i, name)
+}
+
+// noteInitializer notes that a core instance calls one of its imports when it is
+// made; it tells whether that is _initialize of the main module, for the first
+// time.
+func (a *analysis) noteInitializer(i int, name coreName) bool {
+	src, err := a.argument(i, name.module, name.name, sortCoreFunc)
+	if err != nil || a.initialize || src.item != nil || src.instance != a.main || src.name != initializer {
 		return false
 	}
-	src, err := a.argument(i, name.module, name.name, sortCoreFunc)
-	a.initialize = err == nil && src.item == nil && src.instance == a.main && src.name == initializer
-	return a.initialize
+	a.initialize = true
+	return true
 }
 
 // fixupOf tells whether a core instance fills the table of a shim, and notes it.
@@ -278,6 +285,9 @@ func (a *analysis) fixupOf(i int) (bool, error) {
 	w := a.shims[src.instance]
 	if src.item != nil || w == nil || src.name != w.shim.table {
 		return false, nil
+	}
+	if f.start != (coreName{}) && !a.noteInitializer(i, f.start) {
+		return false, refused("core module %d calls %q when it is instantiated, which is not %s of the main module", a.moduleOf(i), f.start.name, initializer)
 	}
 	if w.fixup != nil {
 		return false, refused("two core modules, %d and %d, fill the table of one shim", a.moduleOf(w.by), a.moduleOf(i))

@@ -44,6 +44,9 @@ func TestTools(t *testing.T) {
 		{"say-jco1.0.0", "0.2.0", nil},
 		{"say-jco1.15.4", "0.2.3", nil},
 		{"say-jco1.35.0", "0.2.12", nil},
+		{"reactor-jco1.0.0", "0.2.0", nil},
+		{"reactor-jco1.15.4", "0.2.3", nil},
+		{"reactor-jco1.35.0", "0.2.12", nil},
 		{"fetch", "0.2.9", []string{"wasi:http/outgoing-handler@0.2.9", "wasi:http/types@0.2.9", "wasi:io/poll@0.2.9", "wasi:io/streams@0.2.9"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -56,8 +59,16 @@ func TestTools(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if !info.Adapted || info.Start != "_start" || info.Version != c.version {
+			start := "_start"
+			if strings.HasPrefix(c.name, "reactor") {
+				start = "wasi:cli/run@0.2.3#run"
+			}
+			if !info.Adapted || info.Start != start || info.Version != c.version {
 				t.Errorf("adapted %v, start %q, version %q", info.Adapted, info.Start, info.Version)
+			}
+			// The oldest tool knows nothing of initializers.
+			if want := strings.HasPrefix(c.name, "reactor") && c.name != "reactor-jco1.0.0"; info.Initialize != want {
+				t.Errorf("initialize %v, want %v", info.Initialize, want)
 			}
 			var own []string
 			for _, imp := range info.Core.Imports {
@@ -68,10 +79,28 @@ func TestTools(t *testing.T) {
 			if slices.Sort(own); !slices.Equal(own, c.own) {
 				t.Errorf("the program imports %q, want %q", own, c.own)
 			}
-			if p, err := component.Main(wasm); err != nil || !bytes.Equal(p.Wasm, info.Main) || p.Start != info.Start || p.Initialize {
+			if p, err := component.Main(wasm); err != nil || !bytes.Equal(p.Wasm, info.Main) || p.Start != info.Start || p.Initialize != info.Initialize {
 				t.Errorf("Main gives %d bytes, %q, %v, %v", len(p.Wasm), p.Start, p.Initialize, err)
 			}
 		})
+	}
+}
+
+// TestNative: programs for WASI 0.2 alone, with no adapter.
+func TestNative(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"native-jco1.0.0", "native-jco1.35.0"} {
+		wasm, err := os.ReadFile(filepath.Join("testdata", name+".wasm"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		info, err := component.Inspect(wasm)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if info.Adapted || info.Initialize || info.Start != "wasi:cli/run@0.2.3#run" || info.Version != "0.2.3" {
+			t.Errorf("%s: adapted %v, initialize %v, start %q, version %q", name, info.Adapted, info.Initialize, info.Start, info.Version)
+		}
 	}
 }
 
@@ -148,7 +177,7 @@ func TestRefused(t *testing.T) {
 		{"fixup swaps", design{fixup: func(m *core) { m.elements = [][]byte{cat(0, 0x41, 0, 0x0b, vec(u32(1), u32(0)))} }}, "\"proc_exit\" of its main module: it is not"},
 		{"fixup overwrites", design{fixup: func(m *core) { m.elements = append(m.elements, cat(0, 0x41, 0, 0x0b, vec(u32(1)))) }}, "\"proc_exit\" of its main module: it is not"},
 		{"fixup with a function of its own", design{fixup: func(m *core) { m.function("i32 ->"); m.elements = [][]byte{cat(0, 0x41, 0, 0x0b, vec(u32(2), u32(1)))} }}, "neither the program nor"},
-		{"fixup starts something", design{fixup: func(m *core) { m.importFunc("", "2", "->"); m.start = u32(2) }}, "neither the program nor"},
+		{"fixup starts something", design{fixup: func(m *core) { m.importFunc("", "0", "->"); m.start = u32(2) }}, "calls \"0\" when it is instantiated"},
 		{"fixup with a computed offset", design{fixup: func(m *core) { m.elements = [][]byte{cat(0, 0x23, 0, 0x0b, vec(u32(0), u32(1)))} }}, "neither the program nor"},
 		{"fixup with a negative offset", design{fixup: func(m *core) { m.elements = [][]byte{cat(0, 0x41, 0x7f, 0x0b, vec(u32(0), u32(1)))} }}, "neither the program nor"},
 		{"fixup with passive segments", design{fixup: func(m *core) { m.elements = [][]byte{cat(1, 0, vec(u32(0), u32(1)))} }}, "neither the program nor"},

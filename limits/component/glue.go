@@ -18,8 +18,9 @@ type shim struct {
 	entries map[string]uint32
 }
 
-// fixup says what a fixup puts into the shim's table.
+// fixup says what a fixup puts into the shim's table, and what it calls then.
 type fixup struct {
+	start   coreName            // an imported function; empty if none
 	table   coreName            // its import of the table
 	entries map[uint32]coreName // imported functions, by entry
 }
@@ -194,7 +195,7 @@ func readFixup(wasm []byte) (*fixup, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !only(sections, secType, secImport, secElement) || sections[secElement] == nil {
+	if !only(sections, secType, secImport, secStart, secElement) || sections[secElement] == nil {
 		return nil, errNotGlue
 	}
 	out := &fixup{entries: map[uint32]coreName{}}
@@ -214,6 +215,13 @@ func readFixup(wasm []byte) (*fixup, error) {
 	}
 	if tables != 1 {
 		return nil, errNotGlue
+	}
+	if start := sections[secStart]; start != nil {
+		f := start.u32()
+		if start.err != nil || int64(f) >= int64(len(functions)) {
+			return nil, errNotGlue
+		}
+		out.start = functions[f]
 	}
 	r := sections[secElement]
 	for n := r.count(4); n > 0 && r.err == nil; n-- {

@@ -1,6 +1,7 @@
 // A small command for WASI 0.1 without a C library: it prints its arguments and
 // variables, one a line, then the file in.txt of its first directory if there is
-// one, and exits with the number of its arguments.
+// one, and exits with the number of its arguments. With RUN it is started as a
+// program for WASI 0.2 is, and must be initialized before.
 #define IMPORT(name) __attribute__((import_module("wasi_snapshot_preview1"), import_name(name)))
 
 typedef unsigned int u32;
@@ -39,7 +40,19 @@ static void lines(u32 count) {
   }
 }
 
+#ifdef RUN
+static int ready;
+__attribute__((export_name("_initialize"))) void _initialize(void) { ready = 1; }
+static void start(void);
+__attribute__((export_name("wasi:cli/run@0.2.3#run"))) int run(void) {
+  if (!ready) return 1;
+  start();
+  return 0;
+}
+static void start(void) {
+#else
 __attribute__((export_name("_start"))) void _start(void) {
+#endif
   u32 args, vars, size, got;
   int fd;
   if (args_sizes_get(&args, &size) || args > 64 || size > sizeof text || args_get(list, text)) proc_exit(101);
