@@ -16,6 +16,24 @@ func array(id string, count int) *Array {
 	return &Array{ID: id, Count: count, Job: &Job{Tool: testTool, Args: []string{"--n={{index}}", "{{index:4}}", "{{other}}"}}}
 }
 
+// inChunks opens the batch of an array that is to be made in chunks smaller
+// than usual, so that a test needs fewer jobs.
+func (f *testFleet) inChunks(a *Array, chunk int) *OpenBatch {
+	f.t.Helper()
+	if err := f.client.CheckArray(a); err != nil {
+		f.t.Fatal(err)
+	}
+	_, fingerprint, err := a.encode()
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	b, err := f.client.OpenBatch(f.ctx, BatchSpec{ID: a.ID, Fingerprint: fingerprint, Total: a.Count, Chunk: chunk})
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	return b
+}
+
 func (f *testFleet) ended(id string) *Batch {
 	f.t.Helper()
 	var b *Batch
@@ -40,7 +58,7 @@ func TestArray(t *testing.T) {
 		mu.Unlock()
 		return r.handler(ctx, a)
 	}
-	const n = 1200 // two chunks
+	const n = 250 // three chunks
 	a := func() *Array {
 		a := array("many", n)
 		a.Job.Labels = map[string]string{"part": "p{{index}}"}
@@ -48,11 +66,11 @@ func TestArray(t *testing.T) {
 		a.Job.Options = limits.RunOption{EnvVars: map[string]string{"N": "{{index}}"}, MapDirs: []limits.Mount{{Source: "s3://data/{{index:3}}/", Guest: "/in", Mode: "ro"}}}
 		return a
 	}
-	if got, err := f.client.SubmitArray(f.ctx, a(), nil); err != nil || got.ID != "many" || got.Duplicate {
-		t.Fatalf("%+v, %v", got, err)
-	}
-	if got, err := f.client.SubmitArray(f.ctx, a(), nil); err != nil || !got.Duplicate {
-		t.Errorf("again: %+v, %v", got, err)
+	f.inChunks(a(), 100)
+	for range 2 {
+		if got, err := f.client.SubmitArray(f.ctx, a(), nil); err != nil || got.ID != "many" || !got.Duplicate {
+			t.Errorf("again: %+v, %v", got, err)
+		}
 	}
 	other := a()
 	other.Count++
@@ -110,7 +128,7 @@ func mustEncode(t *testing.T, a *Array) []byte {
 // one that goes on makes what is missing and nothing twice.
 func TestArrayGoesOn(t *testing.T) {
 	f := newFleet(t)
-	const n = 3500
+	const n = 350
 	a := array("go-on", n)
 	if err := f.client.CheckArray(a); err != nil {
 		t.Fatal(err)
@@ -119,21 +137,18 @@ func TestArrayGoesOn(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	b := f.inChunks(a, 100)
 	if _, err := f.client.SubmitArray(f.ctx, a, nil); err != nil {
 		t.Fatal(err)
 	}
-	b, err := f.client.JoinBatch(f.ctx, "go-on")
-	if err != nil {
+	if err := expandChunk(f.ctx, b, p, 0, 100); err != nil {
 		t.Fatal(err)
 	}
-	if err := expandChunk(f.ctx, b, p, 0, 999); err != nil {
-		t.Fatal(err)
-	}
-	ids := make([]string, 999)
+	ids := make([]string, 100)
 	for i := range ids {
-		ids[i] = a.MemberID(999 + i)
+		ids[i] = a.MemberID(100 + i)
 	}
-	list, err := b.list(999, ids)
+	list, err := b.list(100, ids)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -141,7 +156,7 @@ func TestArrayGoesOn(t *testing.T) {
 		t.Fatal(err)
 	}
 	w := f.idleWorker("w", succeed, nil, nil)
-	for from, want := range map[int]bool{0: true, 999: false, 1998: false, 2997: false} {
+	for from, want := range map[int]bool{0: true, 100: false, 200: false, 300: false} {
 		if got, err := w.isStored(f.ctx, b, from, n); err != nil || got != want {
 			t.Errorf("the chunk from %d counts as stored: %v, %v", from, got, err)
 		}

@@ -46,7 +46,7 @@ func TestRunAt(t *testing.T) {
 			c.localClock = func() time.Time { return time.Now().Add(skew) }
 		})
 	}
-	at := f.client.Now(f.ctx).Add(3 * time.Second)
+	at := f.client.Now(f.ctx).Add(4 * time.Second)
 	job := func(i int) *Job {
 		j := newJob(numbered("later", i))
 		j.RunAt = at
@@ -69,7 +69,7 @@ func TestRunAt(t *testing.T) {
 	past.RunAt = at.Add(-time.Minute)
 	f.submit(past)
 	rec, err := f.client.Get(f.ctx, job(0).ID)
-	if err != nil || rec.State != Scheduled || !rec.RunAt.Equal(at) {
+	if err != nil || rec.State != Scheduled && time.Now().Before(at) || !rec.RunAt.Equal(at) {
 		t.Fatalf("a scheduled job: %+v, %v; want state %s and its time", rec, err, Scheduled)
 	}
 	f.result("past")
@@ -120,21 +120,28 @@ func TestCancelMeetsFiring(t *testing.T) {
 	var r runs
 	f.worker("w", r.handler, nil)
 	const n = 40
-	at := f.client.Now(f.ctx).Add(1200 * time.Millisecond)
-	for i := range n {
-		j := newJob(numbered("race", i))
-		j.RunAt = at
-		f.submit(j)
-	}
+	at := f.client.Now(f.ctx).Add(2 * time.Second)
 	states := map[string]CancelState{}
-	for i := range n { // from before the first firing until after the last
+	cancel := func(i int) {
 		state, err := f.client.Cancel(f.ctx, numbered("race", i))
 		if err != nil {
 			t.Fatal(err)
 		}
 		states[numbered("race", i)] = state
-		time.Sleep(50 * time.Millisecond)
 	}
+	for i := range n {
+		j := newJob(numbered("race", i))
+		if j.RunAt = at; i == 0 {
+			j.RunAt = at.Add(time.Hour)
+		}
+		f.submit(j)
+	}
+	for i := range n - 1 { // from before the first firing until after the last
+		cancel(i)
+		time.Sleep(80 * time.Millisecond)
+	}
+	f.result(numbered("race", n-1))
+	cancel(n - 1)
 	seen := map[CancelState]int{}
 	for id, state := range states {
 		rec := f.result(id)
@@ -186,47 +193,27 @@ func TestFiredTwice(t *testing.T) {
 // attempt or for another; one that is in time runs.
 func TestExpires(t *testing.T) {
 	f := newFleet(t)
-	soon := f.client.Now(f.ctx).Add(700 * time.Millisecond)
-	for _, id := range []string{"late", "fails", "intime"} {
+	past := f.client.Now(f.ctx).Add(-time.Second)
+	for id, at := range map[string]time.Time{"late": past, "fails": past, "intime": past.Add(time.Hour)} {
 		j := newJob(id)
-		j.ExpiresAt = soon
-		if id == "intime" {
-			j.ExpiresAt = soon.Add(time.Hour)
-		}
-		j.Retry.MaxAttempts = 100
-		if id != "fails" {
-			f.submit(j)
-			continue
-		}
-		started := make(chan struct{}, 100)
-		w := f.worker("first", func(context.Context, *Attempt) (*Result, error) {
-			started <- struct{}{}
-			return nil, errBroken
-		}, func(c *WorkerConfig) { c.Slots = 1 })
-		if _, err := f.client.Cancel(f.ctx, "late"); err != nil { // not to be taken by this one
-			t.Fatal(err)
+		j.ExpiresAt = at
+		if id == "fails" { // its first attempt failed, in time
+			f.client.complete(j)
+			rec := newRecord(j)
+			rec.State, rec.Attempt, rec.Worker = Retrying, 1, "gone"
+			rec.addTry(errBroken, past.Add(-time.Second))
+			if err := f.client.putRecord(f.ctx, rec, 0); err != nil {
+				t.Fatal(err)
+			}
 		}
 		f.submit(j)
-		recv(t, "the first attempt", started)
-		f.eventually("it waits for another", func() bool {
-			rec, err := f.client.Get(f.ctx, id)
-			return err == nil && rec.State == Retrying
-		})
-		_ = w.stop()
-		late := newJob("late2")
-		late.ExpiresAt = soon
-		f.submit(late)
 	}
-	for time.Now().Before(soon) {
-		time.Sleep(20 * time.Millisecond)
-	}
-	rec, err := f.client.Get(f.ctx, "late2")
-	if err != nil || rec.State != Queued || !rec.ExpiresAt.Equal(soon) {
+	if rec, err := f.client.Get(f.ctx, "late"); err != nil || rec.State != Queued || !rec.ExpiresAt.Equal(past) {
 		t.Errorf("before a worker sees it: %+v, %v", rec, err)
 	}
 	var r runs
-	f.worker("second", r.handler, nil)
-	for id, want := range map[string]string{"late2": "before it was started", "fails": "while it waited for another attempt; the last one: " + errBroken.Error()} {
+	f.worker("w", r.handler, nil)
+	for id, want := range map[string]string{"late": "before it was started", "fails": "while it waited for another attempt; the last one: " + errBroken.Error()} {
 		rec := f.result(id)
 		if rec.Result.Outcome != Canceled || !strings.Contains(rec.Result.Error, want) || r.of(id) != 0 {
 			t.Errorf("%s: %s %q, ran %d times; want canceled, %q", id, rec.Result.Outcome, rec.Result.Error, r.of(id), want)
@@ -239,6 +226,22 @@ func TestExpires(t *testing.T) {
 		t.Errorf("%d dead letters of jobs that expired", n)
 	}
 	f.quiet()
+}
+
+// A job that had started in time goes on although its worker fell silent.
+func TestExpiryIsForWaitingJobs(t *testing.T) {
+	f := newFleet(t)
+	w := f.idleWorker("w", succeed, nil, nil)
+	j := newJob("j")
+	f.client.complete(j)
+	j.ExpiresAt = w.now().Add(-time.Minute)
+	for state, want := range map[State]verdict{Queued: claimExpired, Retrying: claimExpired, Running: claimRun} {
+		rec := newRecord(j)
+		rec.State, rec.Attempt = state, 1
+		if got := w.another(j, rec); got != want {
+			t.Errorf("%s: verdict %d, want %d", state, got, want)
+		}
+	}
 }
 
 // TestRetryPolicy holds every part of a job's policy against what becomes of

@@ -20,8 +20,9 @@
 // (After), when its key has a free place (Concurrency) or its turn (Rate). Until
 // then its message stands in a lane of its own, and [Client.Get] calls it
 // [Scheduled], [Held] or [Queued]. An IdempotencyKey makes many submissions one
-// job; [Client.SubmitArray] makes one submission many jobs; a [Batch] counts
-// what belongs together.
+// job; [Client.SubmitArray] makes one submission many jobs, and
+// [Client.PutSchedule] starts one again and again; a [Batch] counts what belongs
+// together.
 //
 // # Working
 //
@@ -54,11 +55,6 @@
 //	   |            |         |                                   |
 //	   +------------+---------+-----------------------------------+
 //	             Cancel, or expiry, while it waits
-//
-// Before it is queued a job may be scheduled (until its RunAt, by a schedule of
-// the server) or held (until what its After names has ended, by the
-// coordinator: one of the workers, see [Chore]). [Client.SubmitArray] makes many
-// jobs of one message, [Client.PutSchedule] one job again and again.
 //
 // A worker that falls silent leaves the record running; when the server
 // delivers the message again, its next holder goes from running to running

@@ -18,7 +18,8 @@ import (
 const (
 	releaseEvery = time.Second // between looks at what stays silent
 	releasePage  = 1000        // dependencies looked up in one turn, messages read at once
-	releaseSubs  = 1000        // dependencies whose announcements are listened for
+	releaseMost  = 20_000      // dependencies looked up in one turn when many are waited for
+	releaseSubs  = 1000        // dependencies whose announcements are listened for one by one
 	releaseAtOne = 16          // releases under way at once
 
 	// UnknownAfter is how long a job without ExpiresAt waits for a job or batch
@@ -41,6 +42,7 @@ type releaser struct {
 	next  uint64 // sequence from which the hold lane is to be read on
 	hints chan *nats.Msg
 	subs  map[dependency]*nats.Subscription
+	all   *nats.Subscription  // to every announcement, when there is too much to listen for one by one
 	due   map[dependency]bool // to be looked up now
 	queue []dependency        // those to be looked up in turn
 	seen  map[dependency]time.Time
@@ -70,6 +72,9 @@ func (w *Worker) releaseHeld(ctx context.Context) error {
 func (r *releaser) close() {
 	for _, s := range r.subs {
 		_ = s.Unsubscribe()
+	}
+	if r.all != nil {
+		_ = r.all.Unsubscribe()
 	}
 }
 
@@ -145,10 +150,14 @@ func (r *releaser) read(ctx context.Context) error {
 	}
 }
 
-// listen subscribes to the announcement of a dependency's end. Those beyond
-// the bound are found by looking.
+// listen subscribes to the announcement of a dependency's end; beyond a bound
+// to all of them.
 func (r *releaser) listen(d dependency) {
-	if d.batch || len(r.subs) >= releaseSubs {
+	switch {
+	case d.batch || r.all != nil || r.subs[d] != nil:
+		return
+	case len(r.subs) >= releaseSubs:
+		r.all, _ = r.w.nc.ChanSubscribe("done.*.*.*", r.hints)
 		return
 	}
 	if sub, err := r.w.nc.ChanSubscribe(doneOf(d), r.hints); err == nil {
@@ -163,13 +172,21 @@ func (r *releaser) pickDue() {
 			r.queue = append(r.queue, d)
 		}
 	}
-	n := min(releasePage, len(r.queue))
+	// All of them within about ten turns, if they are not too many for that.
+	n := min(max(releasePage, len(r.jobs.awaited)/10), releaseMost, len(r.queue))
 	for _, d := range r.queue[:n] {
 		if r.jobs.awaited[d] != nil {
 			r.due[d] = true
 		}
 	}
 	r.queue = r.queue[n:]
+	if r.all != nil && len(r.jobs.awaited) < releaseSubs/2 {
+		_ = r.all.Unsubscribe()
+		r.all = nil
+		for d := range r.jobs.awaited {
+			r.listen(d)
+		}
+	}
 	for d, sub := range r.subs {
 		if r.jobs.awaited[d] == nil {
 			_ = sub.Unsubscribe()

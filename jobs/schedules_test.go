@@ -190,16 +190,17 @@ func TestOverlap(t *testing.T) {
 		mu.Unlock()
 		return succeed(ctx, a)
 	}
-	f.worker("w", h, quick)
-	allow := recurring("allow")
-	allow.Overlap = OverlapAllow
-	f.put(allow)
-	f.put(recurring("skip"))
+	f.worker("w", h, func(c *WorkerConfig) { quick(c); c.Slots = 64 })
 	peak := func(name string) int {
 		mu.Lock()
 		defer mu.Unlock()
 		return most[name]
 	}
+	f.put(recurring("skip"))
+	f.eventually("one starts", func() bool { return peak("skip") == 1 })
+	allow := recurring("allow")
+	allow.Overlap = OverlapAllow
+	f.put(allow)
 	f.eventually("two runs of one overlap", func() bool { return peak("allow") >= 2 && peak("skip") == 1 })
 	for range 2 {
 		if _, err := f.client.StartSchedule(f.ctx, "skip"); err != nil {
