@@ -7,7 +7,9 @@
 //
 // A guest reaches the host only through host modules that live below this
 // package: meter (fuel, deadline, stack, memory), wasip1 over sandboxfs (files,
-// clocks, random numbers) and wasihttp over outbound (the network). Nothing of
+// clocks, random numbers) and wasihttp over outbound (the network; and, for
+// programs that speak WASI 0.2 alone, files and the rest over sandboxfs). Of a
+// component only the main module runs (package limits/component). Nothing of
 // the worker's own environment, files or network is in reach by default.
 //
 // Instances share nothing. One wazero runtime and one compiled module serve

@@ -1,6 +1,8 @@
-// Package wasihttp gives guests outgoing HTTP as wasi:http 0.2 defines it, for core modules: the lowered imports of
+// Package wasihttp is a host of WASI 0.2 for core modules. Outgoing HTTP is what it began with: the lowered imports of
 // wasi:http/types, wasi:http/outgoing-handler and what they stand on (wasi:io, wasi:clocks, wasi:random) are wazero
-// host modules that speak the canonical ABI by hand.
+// host modules that speak the canonical ABI by hand. wasi:cli and wasi:filesystem, over package sandboxfs, share the
+// table of handles and the streams with them, for programs that do not speak WASI 0.1. wasi:sockets is there to be
+// refused.
 //
 // # Use
 //
@@ -11,7 +13,8 @@
 //	defer host.Close()
 //	mod, err := runtime.InstantiateModule(host.Context(ctx), compiled, config)
 //
-// A Host that is never asked for a request costs one allocation. Requests go through one [outbound.Client] per Host,
+// [Program] is what wasi:cli shows; wasi:filesystem shows the mounts of Config.FS. A Host that is never asked for a
+// request costs one allocation. Requests go through one [outbound.Client] per Host,
 // which holds the policy and the amounts.
 //
 // # What a guest sees
