@@ -164,6 +164,10 @@ func (w *Worker) handle(work context.Context, m *nats.Msg, s *slot) {
 		w.buryMessage(work, m, err)
 		return
 	}
+	if j.Rate != nil && w.unrated(work, j) {
+		_ = w.nak(m, firstPlaceRetry)
+		return
+	}
 	ctx, stop := context.WithCancelCause(headerContext(work, m))
 	defer stop(nil)
 	a := &Attempt{Job: j, Worker: w.cfg.Name, w: w, slot: s, msg: m, key: recordKey(j.Tenant, j.ID), stop: stop, phases: make(map[string]float64, 10)}

@@ -137,7 +137,7 @@ func (b *OpenBatch) Chunk() int { return b.rec.Chunk }
 // submission that broke off is gone on with at the end of a chunk that was
 // stored; positions that are listed twice count once.
 func (b *OpenBatch) SubmitMany(ctx context.Context, from int, jobs iter.Seq2[JobWithContext, error], stored func(n, duplicates int)) error {
-	return (&bulk{c: b.c, size: b.rec.Chunk, stored: stored, seen: map[Priority]bool{}, into: b, from: from}).run(ctx, jobs)
+	return (&bulk{c: b.c, size: b.rec.Chunk, stored: stored, seen: map[lane]bool{}, into: b, from: from}).run(ctx, jobs)
 }
 
 // publish stores a chunk: the jobs, and the list of them and of the known ones.

@@ -19,7 +19,7 @@ type JobWithContext struct {
 // stored with the number of jobs in it and how many of them were duplicates
 // of earlier submissions.
 func (c *Client) SubmitMany(ctx context.Context, jobs iter.Seq2[JobWithContext, error], stored func(n, duplicates int)) error {
-	return (&bulk{c: c, size: maxAtomicBatch, stored: stored, seen: map[Priority]bool{}}).run(ctx, jobs)
+	return (&bulk{c: c, size: maxAtomicBatch, stored: stored, seen: map[lane]bool{}}).run(ctx, jobs)
 }
 
 // bulk submits jobs chunk by chunk.
@@ -32,7 +32,7 @@ type bulk struct {
 
 	msgs     []*nats.Msg // of the jobs that are to be stored
 	ids      []string    // of all jobs of the chunk
-	seen     map[Priority]bool
+	seen     map[lane]bool
 	reserved []Reservation
 }
 
@@ -74,12 +74,12 @@ func (b *bulk) add(ctx context.Context, jc JobWithContext) error {
 	}
 	m, err := b.c.message(jc.Ctx, j)
 	if err == nil {
-		err = b.c.ensure(ctx, j.Priority)
+		err = b.c.prepare(ctx, j)
 	}
 	if err != nil {
 		return err
 	}
-	b.seen[j.Priority] = true
+	b.seen[j.queueLane()] = true
 	b.msgs = append(b.msgs, m)
 	b.ids = append(b.ids, j.ID)
 	return nil
@@ -94,8 +94,8 @@ func (b *bulk) flush(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for p := range b.seen {
-		b.c.wake(p)
+	for l := range b.seen {
+		b.c.ring(l)
 	}
 	for _, r := range b.reserved {
 		if err := b.c.confirm(ctx, r); err != nil {

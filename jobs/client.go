@@ -34,11 +34,11 @@ type Client struct {
 	status jetstream.KeyValue
 	tools  jetstream.KeyValue
 	clock  *fleetClock
+	queues *queueMaker
 
 	mu     sync.Mutex
 	unique jetstream.KeyValue // bound at its first use
 	book   *batchBook         // opened at its first use
-	ready  map[Priority]bool  // consumers known to exist
 }
 
 // NewClient binds to the streams and buckets of a fleet; ErrNoFleet when they
@@ -50,7 +50,8 @@ func NewClient(ctx context.Context, nc *nats.Conn, js jetstream.JetStream, tenan
 	if !ValidID(tenant) {
 		return nil, fmt.Errorf("tenant %q is not 1 to 64 letters, digits, - or _", tenant)
 	}
-	c := &Client{nc: nc, js: js, tenant: tenant, clock: newFleetClock(nil), ready: map[Priority]bool{}}
+	c := &Client{nc: nc, js: js, tenant: tenant, clock: newFleetClock(nil)}
+	c.queues = newQueueMaker(js, c.clock.now)
 	var err error
 	if c.status, err = bindBucket(ctx, js, BucketStatus); err != nil {
 		return nil, err
@@ -103,14 +104,14 @@ func (c *Client) submit(ctx context.Context, j *Job) (Receipt, error) {
 	if err != nil {
 		return Receipt{}, err
 	}
-	if err := c.ensure(ctx, j.Priority); err != nil {
+	if err := c.prepare(ctx, j); err != nil {
 		return Receipt{}, err
 	}
 	ack, err := c.js.PublishMsg(ctx, m)
 	if err != nil {
 		return Receipt{}, fmt.Errorf("submit job %s: %w", j.ID, hintPublish(err))
 	}
-	c.wake(j.Priority)
+	c.ring(j.queueLane())
 	return Receipt{ID: j.ID, Duplicate: ack.Duplicate}, nil
 }
 
@@ -197,31 +198,6 @@ func (h headerCarrier) Keys() []string {
 	}
 	return keys
 }
-
-// ensure makes the tenant's consumer of a priority before its first job, so
-// that workers find it.
-func (c *Client) ensure(ctx context.Context, p Priority) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.ready[p] {
-		return nil
-	}
-	_, err := c.js.Consumer(ctx, StreamJobs, consumerName(c.tenant, p))
-	if errors.Is(err, jetstream.ErrConsumerNotFound) {
-		err = createConsumer(ctx, c.js, c.tenant, p)
-	}
-	if errors.Is(err, jetstream.ErrStreamNotFound) {
-		return ErrNoFleet
-	}
-	if err != nil {
-		return fmt.Errorf("prepare the queue of tenant %s: %w", c.tenant, hintJetStream(err))
-	}
-	c.ready[p] = true
-	return nil
-}
-
-// wake rings idle workers. It is a hint: a lost one costs a poll interval.
-func (c *Client) wake(p Priority) { _ = c.nc.Publish(wakeSubject(c.tenant, p), nil) }
 
 func hintPublish(err error) error {
 	switch {

@@ -63,5 +63,6 @@ func (w *Worker) chores() []Chore {
 	return []Chore{
 		{Name: "release held jobs", Run: w.releaseHeld},
 		{Name: "batches", Run: w.countBatches},
+		{Name: "keys", Run: w.tendKeys},
 	}
 }

@@ -38,7 +38,7 @@ func (w *Worker) dispatch(ctx, work context.Context, ready func()) error {
 	d := &dispatcher{w: w, work: work, pull: pull, turns: newTurns(), strange: map[*queue]time.Time{}, poll: time.NewTicker(w.cfg.PollEvery), rescan: time.NewTicker(rescanEvery)}
 	defer d.poll.Stop()
 	defer d.rescan.Stop()
-	d.turns.enter = d.tenant
+	d.turns.enter, d.turns.key = d.tenant, func(queue string) gate { return w.rates.of(queue) }
 	select {
 	case <-w.tenants.loaded: // a cap must be known before the first job starts
 	case <-ctx.Done():
@@ -151,14 +151,18 @@ func (d *dispatcher) polled() {
 	for _, l := range d.turns.blocked {
 		l.asked = false
 	}
-	d.askPlaces(1, false)
+	for _, q := range d.turns.closed {
+		q.asked = false
+	}
+	d.askGates(1, false)
 }
 
 // askedAtOnce bounds how many queues are looked at before places are taken.
 const askedAtOnce = 16
 
-// askPlaces asks for places of the tenants that had none when their turn came.
-func (d *dispatcher) askPlaces(n int, urgent bool) {
+// askGates asks for places of the tenants, and starts of the keys, that had
+// none when their turn came.
+func (d *dispatcher) askGates(n int, urgent bool) {
 	for _, l := range d.turns.blocked {
 		if l.asked {
 			continue
@@ -166,6 +170,12 @@ func (d *dispatcher) askPlaces(n int, urgent bool) {
 		l.asked = true
 		if hot, sure := l.hotQueues(askedAtOnce); len(hot) > 0 {
 			l.gate.(*places).ask(n, hot, sure, urgent)
+		}
+	}
+	for _, q := range d.turns.closed {
+		if !q.asked {
+			q.asked = true
+			q.gate.(*rated).ask(n, q.eager)
 		}
 	}
 }
@@ -192,8 +202,9 @@ func (d *dispatcher) belled() {
 		}
 	}
 	for _, name := range empties {
-		if q := t.names[name]; q != nil && !q.sure {
+		if q := t.names[name]; q != nil && !q.sure && !q.eager {
 			t.cool(q)
+			t.open(q)
 		}
 	}
 	for _, name := range keys {
@@ -222,9 +233,17 @@ func (d *dispatcher) refresh(ctx context.Context) {
 	for i := len(d.turns.all) - 1; i >= 0; i-- { // drop moves the last one
 		q := d.turns.all[i]
 		if _, strange := d.strange[q]; q.missed > 1 && !strange { // one list may lack what moved between its pages
-			d.turns.drop(q)
+			d.drop(q)
 		}
 	}
+}
+
+// drop forgets a queue that is gone. If jobs wait there all the same, somebody
+// removed it in the wrong moment.
+func (d *dispatcher) drop(q *queue) {
+	d.turns.drop(q)
+	d.w.rates.drop(q.name)
+	d.w.healSoon(q.line.tenant, q.lane)
 }
 
 // round fills the slots from hot queues until they are used or every queue
@@ -232,64 +251,80 @@ func (d *dispatcher) refresh(ctx context.Context) {
 func (d *dispatcher) round(slots int) (used int, err error) {
 	for used < slots {
 		list := d.turns.plan(slots - used)
-		d.askPlaces(slots-used, true)
+		d.askGates(slots-used, true)
 		if len(list) == 0 {
 			return used, nil
 		}
+		asks := make([]*ask, len(list))
 		for i, q := range list {
-			linger := time.Duration(0)
-			if q.rung && used == 0 {
-				linger = lingerRung
+			counts := q.line.gate.(*places)
+			asks[i] = &ask{consumer: q.name, n: q.share, each: func(m *nats.Msg) { d.start(m, q.name, counts) }}
+			if q.rung {
+				asks[i].linger = lingerRung
 			}
-			got, err := d.ask(q, linger)
-			used += got
-			if err != nil {
-				for _, rest := range list[i+1:] {
-					d.turns.refund(rest, rest.share)
-					rest.share = 0
-				}
-				return used, err
+			q.rung, q.share = false, 0
+		}
+		err := d.pull.fetchAll(StreamJobs, asks)
+		for i, a := range asks {
+			used += a.got
+			if e := d.answered(list[i], a); err == nil {
+				err = e
 			}
+		}
+		if err != nil {
+			return used, err
 		}
 	}
 	return used, nil
 }
 
-// ask pulls what the plan gives a queue.
-func (d *dispatcher) ask(q *queue, linger time.Duration) (got int, err error) {
-	n := q.share
-	q.rung, q.share = false, 0
-	counts := q.line.gate.(*places)
-	got, err = d.pull.fetch(StreamJobs, q.name, n, linger, func(m *nats.Msg) { d.start(m, counts) })
-	d.turns.refund(q, n-got)
-	if q.sure = got == n; got == 0 {
-		counts.fruitless()
-	}
-	if got > 0 {
+// answered takes in what came of asking a queue.
+func (d *dispatcher) answered(q *queue, a *ask) error {
+	d.turns.refund(q, a.n-a.got)
+	if a.got > 0 {
+		q.sure = a.got == a.n
 		d.turns.enliven(q, time.Now())
 		delete(d.strange, q)
+	} else {
+		q.line.gate.(*places).fruitless()
+	}
+	if r, ok := q.gate.(*rated); ok && r.bound() {
+		r.pulled(a.got)
 	}
 	switch {
-	case errors.Is(err, nats.ErrNoResponders): // the consumer is gone, or its leader is changing
-		err = nil
+	case errors.Is(a.err, nats.ErrNoResponders): // the consumer is gone, or its leader is changing
+		if q.sure { // somebody rang, so there may be jobs
+			d.w.healSoon(q.line.tenant, q.lane)
+		}
 		d.turns.cool(q)
 		if since, strange := d.strange[q]; strange && time.Since(since) > strangeFor {
 			delete(d.strange, q)
-			d.turns.drop(q)
+			d.drop(q)
 		}
-	case err == nil && got < n:
+	case a.err != nil:
+		return a.err
+	case a.got < a.n:
 		d.turns.cool(q)
 	}
-	return got, err
+	return nil
 }
 
-// start runs one job in a slot that was taken for it; the job is one of counts.
-func (d *dispatcher) start(m *nats.Msg, counts *places) {
+// start runs one job of a queue in a slot that was taken for it; the job is one
+// of counts.
+func (d *dispatcher) start(m *nats.Msg, queue string, counts *places) {
 	w := d.w
+	_, l := splitConsumer(queue)
 	w.wg.Add(1)
 	go func() {
 		s := &slot{w: w, held: true}
-		defer func() { counts.put(1); s.release(); w.wg.Done() }()
+		defer func() {
+			counts.put(1)
+			if l.isKey() { // the server may have kept the next one back for it
+				w.keeper.bell.reopened(queue)
+			}
+			s.release()
+			w.wg.Done()
+		}()
 		w.handle(d.work, m, s)
 	}()
 }

@@ -38,6 +38,8 @@ type queue struct {
 	listed bool      // among the lively
 	gate   gate      // bounds starts by a rate; nil for none
 	closed bool      // its gate let nothing through
+	eager  bool      // and it was known to have jobs
+	asked  bool      // for starts, since
 }
 
 // gate bounds how many jobs may start.
@@ -81,13 +83,14 @@ type turns struct {
 	now     uint64   // virtual time
 	served  uint64   // turns so far
 	enter   func(tenant string) (weight int, g gate)
-	alive   []*queue // queues with something happening, in no order
-	warmAll int      // where the last poll of all ended
-	warm    int      // where that of the lively ended
+	key     func(queue string) gate // of a key's rate; nil for none
+	alive   []*queue                // queues with something happening, in no order
+	warmAll int                     // where the last poll of all ended
+	warm    int                     // where that of the lively ended
 }
 
 func newTurns() *turns {
-	return &turns{lines: map[string]*line{}, names: map[string]*queue{}, enter: func(string) (int, gate) { return 1, nil }}
+	return &turns{lines: map[string]*line{}, names: map[string]*queue{}, enter: func(string) (int, gate) { return 1, nil }, key: func(string) gate { return nil }}
 }
 
 // add takes a consumer in, unless it is known, and gives it. Its name must be
@@ -107,6 +110,8 @@ func (t *turns) add(name string) *queue {
 	if i := slices.Index(Priorities, Priority(ln)); i >= 0 {
 		q.class = i
 		l.queues[i] = q
+	} else {
+		q.gate = t.key(name)
 	}
 	l.size++
 	t.names[name] = q
@@ -122,7 +127,7 @@ func (t *turns) drop(q *queue) {
 	last := t.all[len(t.all)-1]
 	t.all[q.at], last.at = last, q.at
 	t.all = t.all[:len(t.all)-1]
-	t.closed = slices.DeleteFunc(t.closed, func(c *queue) bool { return c == q })
+	t.open(q)
 	t.alive = slices.DeleteFunc(t.alive, func(c *queue) bool { return c == q })
 	l := q.line
 	if q.class != classKeys {
@@ -198,9 +203,16 @@ func (t *turns) unblock(l *line) {
 
 // reopen lets a queue try its gate again.
 func (t *turns) reopen(q *queue) {
-	t.closed = slices.DeleteFunc(t.closed, func(c *queue) bool { return c == q })
-	q.closed = false
+	t.open(q)
 	t.heat(q)
+}
+
+// open takes a queue off those that wait for their gates.
+func (t *turns) open(q *queue) {
+	if q.closed {
+		t.closed = slices.DeleteFunc(t.closed, func(c *queue) bool { return c == q })
+		q.closed, q.eager, q.asked = false, false, false
+	}
 }
 
 // enliven notes that something happened in a queue.
@@ -258,8 +270,7 @@ func (t *turns) heatAll() {
 	}
 }
 
-// plan shares n slots among the hot queues and lists those that got any. Rung
-// ones come last: asking them may take a moment.
+// plan shares n slots among the hot queues and lists those that got any.
 func (t *turns) plan(n int) []*queue {
 	var list []*queue
 	for range n {
@@ -271,13 +282,6 @@ func (t *turns) plan(n int) []*queue {
 			list = append(list, q)
 		}
 		q.share++
-	}
-	rung := 0
-	for i := range list {
-		if k := len(list) - 1 - i; list[k].rung {
-			rung++
-			list[k], list[len(list)-rung] = list[len(list)-rung], list[k]
-		}
 	}
 	return list
 }
@@ -295,6 +299,9 @@ func (t *turns) pick() *queue {
 		}
 		q := l.pick()
 		if q.gate != nil && !q.gate.take() {
+			if q.sure && !q.eager {
+				q.eager, q.asked = true, false
+			}
 			t.cool(q)
 			if !q.closed {
 				q.closed = true

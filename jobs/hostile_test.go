@@ -43,7 +43,7 @@ func TestMessagesThatAreNoJobs(t *testing.T) {
 	}
 	var r runs
 	w := f.worker("w1", r.handler, nil)
-	f.tenant("victim").wake(Normal)
+	f.tenant("victim").ring(lane(Normal))
 	if err := f.tenant("victim").ensure(f.ctx, Normal); err != nil {
 		t.Fatal(err)
 	}

@@ -32,6 +32,7 @@ type places struct {
 	want  int       // what the dispatcher would start if it could
 	known bool      // jobs are known to be waiting
 	hot   []string  // the queues it would pull from
+	short bool      // the dispatcher had none when it wanted one
 	over  bool      // more run than the cap allows: it was lowered
 	renew bool      // it is time to write again
 	idle  bool      // places were unused for a while
@@ -54,6 +55,7 @@ func (p *places) take() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.shut || p.cap > 0 && (p.used >= p.held || time.Now().After(p.good)) {
+		p.short = true
 		return false
 	}
 	p.used++
@@ -68,6 +70,10 @@ func (p *places) put(n int) {
 	p.used -= n
 	if p.over { // what ends is not to be followed by another
 		p.held = min(p.held, p.used)
+	}
+	if p.short && p.used < p.held {
+		p.short = false
+		p.k.bell.granted(p.tenant)
 	}
 	if p.cap > 0 && (p.held > p.used || p.over) {
 		p.rest()
@@ -195,8 +201,8 @@ func (p *places) settle(ctx context.Context, want int, renew, idle bool) error {
 		began := time.Now()
 		goal, held, capped := p.goal(want, others, idle)
 		if goal == mine && held == mine && !renew || goal == 0 && mine == 0 {
-			if goal < p.wanted(want) {
-				p.later()
+			if want > 0 {
+				p.answer(want)
 			}
 			return nil
 		}
@@ -232,10 +238,18 @@ func (p *places) settle(ctx context.Context, want int, renew, idle bool) error {
 	}
 }
 
-func (p *places) wanted(want int) int {
+// answer tells the dispatcher of places that are free after all, or sets when
+// asking again is worth while.
+func (p *places) answer(want int) {
 	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.used + want
+	free := p.held - p.used
+	p.mu.Unlock()
+	if free > 0 {
+		p.k.bell.granted(p.tenant)
+	}
+	if free < want {
+		p.later()
+	}
 }
 
 // goal is how many places this worker is to hold when all others hold so many.

@@ -154,7 +154,7 @@ func TestPlacesOfASilentWorker(t *testing.T) {
 		started <- struct{}{}
 		<-goOn
 		return &Result{Outcome: Succeeded}, nil
-	}, func(c *WorkerConfig) { impatient(c); c.heartbeatEvery = time.Hour })
+	}, func(c *WorkerConfig) { impatient(c); c.heartbeatEvery, c.Slots = time.Hour, 2 })
 	t.Cleanup(func() { close(goOn) }) // before the worker is stopped
 	for i := range 6 {
 		f.submit(newJob(numbered("j", i)))

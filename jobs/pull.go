@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -14,7 +15,7 @@ import (
 // and a timer a message for every call; at thousands of small jobs a second
 // that is a large part of a worker's own cost (see RATIONALE.md).
 //
-// Only the dispatcher goroutine calls fetch, one call at a time.
+// Only one goroutine may use it, one call at a time.
 type puller struct {
 	nc     *nats.Conn
 	sub    *nats.Subscription
@@ -48,44 +49,116 @@ func (p *puller) close() {
 	p.nc.RemoveStatusListener(p.lost)
 }
 
+// ask is a request to one consumer, and what came of it.
+type ask struct {
+	consumer string
+	n        int               // jobs wanted
+	linger   time.Duration     // how long an empty consumer may take to say so
+	each     func(m *nats.Msg) // called for every job as it comes
+
+	got   int // fewer than n: the consumer has no more to give at the moment
+	err   error
+	reply string
+	done  bool
+}
+
+// leastLinger is in every request. The server answers one that is not to wait
+// at once when there is nothing, but not when the consumer is at its
+// MaxAckPending: then only the request's expiry ends it (nats-server's
+// consumer.processWaiting leaves such requests alone).
+const leastLinger = 2 * time.Millisecond
+
 // fetch asks one consumer for at most n messages that are there now and calls
-// each for every one as it comes. It returns how many came; fewer than n
-// means that the consumer has no more to give at the moment. With linger, an
-// empty consumer may take so long before it says so.
+// each for every one as it comes. It returns how many came.
 func (p *puller) fetch(stream, consumer string, n int, linger time.Duration, each func(*nats.Msg)) (int, error) {
+	a := &ask{consumer: consumer, n: n, linger: linger, each: each}
+	if err := p.fetchAll(stream, []*ask{a}); err != nil {
+		return a.got, err
+	}
+	return a.got, a.err
+}
+
+// fetchAll asks many consumers at the same time, each once, and returns when
+// all have given what they have. Its error means that answers are missing.
+func (p *puller) fetchAll(stream string, asks []*ask) error {
 	p.drain()
-	p.serial++
-	reply := p.prefix + "." + strconv.FormatUint(p.serial, 36)
-	req := append(strconv.AppendInt([]byte(`{"batch":`), int64(n), 10), `,"no_wait":true`...)
-	if linger > 0 {
-		req = strconv.AppendInt(append(req, `,"expires":`...), int64(linger), 10)
+	var byName, byReply map[string]*ask
+	if len(asks) > 1 {
+		byName, byReply = make(map[string]*ask, len(asks)), make(map[string]*ask, len(asks))
 	}
-	req = append(req, '}')
-	if err := p.nc.PublishRequest("$JS.API.CONSUMER.MSG.NEXT."+stream+"."+consumer, reply, req); err != nil {
-		return 0, fmt.Errorf("ask for jobs: %w", err)
-	}
-	timer := time.NewTimer(requestTimeout + linger)
-	defer timer.Stop()
-	got := 0
-	for got < n {
-		select {
-		case m, ok := <-p.msgs:
-			switch {
-			case !ok:
-				return got, nats.ErrConnectionClosed
-			case m.Reply != "": // a job; its reply subject is where it is acknowledged
-				each(m)
-				got++
-			case m.Subject == reply: // the end of this call, not of an earlier one
-				return got, pullStatus(m)
-			}
-		case <-p.lost:
-			return got, errPullLost
-		case <-timer.C:
-			return got, errPullTimeout
+	longest := time.Duration(0)
+	for _, a := range asks {
+		p.serial++
+		a.reply = p.prefix + "." + strconv.FormatUint(p.serial, 36)
+		linger := max(a.linger, leastLinger)
+		longest = max(longest, linger)
+		req := strconv.AppendInt([]byte(`{"batch":`), int64(a.n), 10)
+		req = append(strconv.AppendInt(append(req, `,"no_wait":true,"expires":`...), int64(linger), 10), '}')
+		if err := p.nc.PublishRequest("$JS.API.CONSUMER.MSG.NEXT."+stream+"."+a.consumer, a.reply, req); err != nil {
+			return fmt.Errorf("ask for jobs: %w", err)
+		}
+		if byName != nil {
+			byName[a.consumer], byReply[a.reply] = a, a
 		}
 	}
-	return got, nil
+	timer := time.NewTimer(requestTimeout + longest)
+	defer timer.Stop()
+	for left := len(asks); left > 0; {
+		var m *nats.Msg
+		var ok bool
+		select {
+		case m, ok = <-p.msgs:
+		case <-p.lost:
+			return errPullLost
+		case <-timer.C:
+			return errPullTimeout
+		}
+		if !ok {
+			return nats.ErrConnectionClosed
+		}
+		a := asks[0]
+		switch job := m.Reply != ""; { // a job's reply subject is where it is acknowledged
+		case job:
+			name := ackedConsumer(m.Reply)
+			if byName != nil {
+				a = byName[name]
+			}
+			if a == nil || a.consumer != name || a.done { // it was asked for earlier
+				p.late(m)
+				continue
+			}
+			a.each(m)
+			if a.got++; a.got < a.n {
+				continue
+			}
+		default:
+			if byReply != nil {
+				a = byReply[m.Subject]
+			}
+			if a == nil || a.reply != m.Subject || a.done { // the end of an earlier call
+				continue
+			}
+			a.err = pullStatus(m)
+		}
+		a.done = true
+		left--
+	}
+	return nil
+}
+
+// ackedConsumer reads the consumer's name from where a message is acknowledged:
+// $JS.ACK.<stream>.<consumer>. and five tokens, or with <domain>.<account>.
+// before the stream and one more token at the end.
+func ackedConsumer(reply string) string {
+	at := 3
+	if strings.Count(reply, ".") > 8 {
+		at = 5
+	}
+	for range at {
+		_, reply, _ = strings.Cut(reply, ".")
+	}
+	name, _, _ := strings.Cut(reply, ".")
+	return name
 }
 
 // drain hands back jobs that came after their call had given up: no slot is

@@ -363,6 +363,9 @@ func (w *Worker) letGo(ctx context.Context, h *heldJob) error {
 		return w.endHeld(ctx, h, j, rev)
 	}
 	l := j.readyLane(w.now())
+	if err := w.queues.prepare(ctx, j); err != nil { // that of a key may be gone by now
+		return err
+	}
 	m := j.routed(l, data)
 	if old, err := nats.DecodeHeadersMsg(header); err == nil {
 		for _, name := range []string{"traceparent", "tracestate"} {

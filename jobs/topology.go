@@ -26,6 +26,7 @@ const (
 	BucketTenants    = "tenants"
 	BucketLeases     = "leases"
 	BucketPlaces     = "places"
+	BucketKeys       = "keys"
 )
 
 // AckWait is how long the server waits for a sign of life before it gives a
@@ -226,6 +227,7 @@ func (t Topology) buckets() []jetstream.KeyValueConfig {
 		{Bucket: BucketUnique, Description: "idempotency keys", History: 1, LimitMarkerTTL: time.Minute, Replicas: t.Replicas, Storage: jetstream.FileStorage},
 		{Bucket: BucketTenants, Description: "operators' settings of tenants", History: 1, Replicas: t.Replicas, Storage: jetstream.FileStorage},
 		{Bucket: BucketPlaces, Description: "who runs how many jobs of capped tenants, and starts of rated keys", History: 1, TTL: placesTTL, Replicas: t.Replicas, Storage: jetstream.FileStorage},
+		{Bucket: BucketKeys, Description: "what bounds the jobs of each concurrency or rate key", History: 1, LimitMarkerTTL: time.Minute, Replicas: t.Replicas, Storage: jetstream.FileStorage},
 		{Bucket: BucketLeases, Description: "who does what only one may do", History: 1, TTL: LeaseTTL, Replicas: t.Replicas, Storage: jetstream.MemoryStorage},
 	}
 }
@@ -253,9 +255,14 @@ func consumerName[L ~string](tenant string, l L) string { return "q-" + tenant +
 
 // consumerConfig is the durable consumer of one tenant and priority.
 func (t Topology) consumerConfig(tenant string, p Priority) jetstream.ConsumerConfig {
+	return t.laneConfig(tenant, lane(p))
+}
+
+// laneConfig is the durable consumer of one of a tenant's lanes.
+func (t Topology) laneConfig(tenant string, l lane) jetstream.ConsumerConfig {
 	return jetstream.ConsumerConfig{
-		Durable:       consumerName(tenant, p),
-		FilterSubject: jobSubject(tenant, p, "*"),
+		Durable:       consumerName(tenant, l),
+		FilterSubject: jobSubject(tenant, l, "*"),
 		AckPolicy:     jetstream.AckExplicitPolicy,
 		AckWait:       t.ackWait,
 		// No BackOff: it replaces AckWait and redelivers jobs that still run.
@@ -296,10 +303,13 @@ func (t Topology) tryAllConsumers(ctx context.Context, js jetstream.JetStream) e
 	var stale []jetstream.ConsumerConfig
 	for info := range list.Info() {
 		tenant, l := splitConsumer(info.Name)
-		if !isQueue(info.Name) || l.isKey() { // a key's limit is its submitters' to set
+		if !isQueue(info.Name) {
 			continue
 		}
-		want := t.consumerConfig(tenant, Priority(l))
+		want := t.laneConfig(tenant, l)
+		if l.isKey() { // its limit is its submitters' to set
+			want.MaxAckPending = info.Config.MaxAckPending
+		}
 		if info.Config.MaxAckPending != want.MaxAckPending || info.Config.AckWait != want.AckWait {
 			stale = append(stale, want)
 		}
@@ -322,13 +332,17 @@ func createConsumer(ctx context.Context, js jetstream.JetStream, tenant string, 
 	if err != nil {
 		return err
 	}
-	t := Topology{}
-	notes := stream.CachedInfo().Config.Metadata
-	t.TenantConcurrency, _ = strconv.Atoi(notes[metaConcurrency])
-	t.ackWait, _ = time.ParseDuration(notes[metaAckWait])
-	_, err = stream.CreateConsumer(ctx, t.WithDefaults().consumerConfig(tenant, p))
+	_, err = stream.CreateConsumer(ctx, topologyOf(stream.CachedInfo().Config).consumerConfig(tenant, p))
 	if errors.Is(err, jetstream.ErrConsumerExists) {
 		return nil
 	}
 	return err
+}
+
+// topologyOf gives the settings that workers noted on the JOBS stream.
+func topologyOf(jobs jetstream.StreamConfig) Topology {
+	t := Topology{}
+	t.TenantConcurrency, _ = strconv.Atoi(jobs.Metadata[metaConcurrency])
+	t.ackWait, _ = time.ParseDuration(jobs.Metadata[metaAckWait])
+	return t.WithDefaults()
 }

@@ -60,7 +60,6 @@ type WorkerConfig struct {
 	// Notifier sends what batches ask to be told of to their webhooks; nil
 	// refuses them all.
 	Notifier Notifier
-	// refuses them all.
 	// Version of the program, shown in the presence bucket.
 	Version string
 	Log     *slog.Logger
@@ -74,6 +73,9 @@ type WorkerConfig struct {
 	noticeFirst    time.Duration // until a notification is tried again
 	localClock     func() time.Time
 	unknownAfter   time.Duration // how long a job waits for what nobody knows
+	tendEvery      time.Duration // between looks at keys, and how long they live
+	keyIdle        time.Duration
+	keyForget      time.Duration
 }
 
 // WithDefaults fills what is zero.
@@ -112,6 +114,15 @@ func (c WorkerConfig) WithDefaults() WorkerConfig {
 	}
 	if c.unknownAfter == 0 {
 		c.unknownAfter = UnknownAfter
+	}
+	if c.tendEvery == 0 {
+		c.tendEvery = tendEvery
+	}
+	if c.keyIdle == 0 {
+		c.keyIdle = keyIdle
+	}
+	if c.keyForget == 0 {
+		c.keyForget = keyForget
 	}
 	if c.noticeFirst == 0 {
 		c.noticeFirst = noticeFirst
@@ -180,6 +191,9 @@ type Worker struct {
 
 	tenants *tenantBook
 	keeper  *placeKeeper
+	rates   *rateKeeper
+	queues  *queueMaker
+	healing atomic.Int32
 
 	coordinating atomic.Bool
 }
@@ -219,6 +233,8 @@ func NewWorker(ctx context.Context, nc *nats.Conn, js jetstream.JetStream, h Han
 	}
 	w.keeper = newPlaceKeeper(w, places)
 	w.tenants = newTenantBook(w.keeper.bell.ring)
+	w.rates = newRateKeeper(w.keeper)
+	w.queues = newQueueMaker(js, w.now)
 	if err := cfg.Topology.ensureAllConsumers(ctx, js); err != nil {
 		return nil, err
 	}
@@ -279,6 +295,7 @@ func (w *Worker) Run(ctx context.Context, ready func()) error {
 	background.Go(func() { w.watchRecords(beats) })
 	background.Go(func() { w.presence(beats) })
 	background.Go(func() { w.watchTenants(beats) })
+	background.Go(func() { w.watchKeys(beats) })
 	background.Go(func() { w.keeper.run(beats) })
 
 	chores, stopChores := context.WithCancel(context.WithoutCancel(ctx))
