@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"slices"
 	"strings"
@@ -392,4 +393,21 @@ func TestSweepWhileJobsRun(t *testing.T) {
 			t.Errorf("%s: its stdout is not whole", id)
 		}
 	}
+}
+
+// TestWorkersSweep: the worker that coordinates sweeps by itself, and takes
+// nothing that counts.
+func TestWorkersSweep(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, options{noWorker: true})
+	orphan := r.put(t, "out/default/dead/1/run/files/x", "x")
+	r.startWorker(t, options{worker: func(c *jobs.WorkerConfig) {
+		c.Chores = []jobs.Chore{r.exec.OutputChore(jobs.NewLedger(r.nc), 50*time.Millisecond, 0)}
+	}}, slog.New(slog.NewTextHandler(r.logs, nil)))
+	res := r.run(t, r.act(t, "write a one", rw))
+	eventually(t, "the orphan is gone", func() bool {
+		return !slices.Contains(r.keys(t, "out/"), strings.TrimPrefix(orphan, "s3://"+r.store.Bucket()+"/"))
+	})
+	eventually(t, "another sweep", func() bool { return strings.Count(r.logs.String(), "swept the outputs") > 1 })
+	same(t, "outputs", r.outputs(t, res), map[string]string{"a": "one"})
 }
