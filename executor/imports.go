@@ -14,11 +14,18 @@ import (
 	"boxfleet/limits/metering"
 )
 
+// maxReasons bounds how many imports an error names: it goes into the result.
+const maxReasons = 50
+
 // checkModule refuses a module that cannot run as a command here: it asks for
 // what no host module gives (each import is named), or has no start function.
 func checkModule(info *metering.Info, start string) error {
 	var errs []error
-	for _, e := range guestabi.Refused(info.Imports) {
+	for i, e := range guestabi.Refused(info.Imports) {
+		if i == maxReasons {
+			errs = append(errs, errors.New("and more imports"))
+			break
+		}
 		errs = append(errs, e)
 	}
 	if e, ok := info.Export(start); !ok || e.Kind != metering.KindFunc {

@@ -67,16 +67,20 @@ func (a *analysis) inspect(instance int) (*metering.Info, error) {
 func (a *analysis) checkImports() error {
 	var errs []error
 	for _, e := range a.s.imports {
+		if len(errs) == maxReasons {
+			errs = append(errs, refused("and more"))
+			break
+		}
 		name, version := guestabi.SplitVersion(e.name)
 		switch {
 		case e.ref.sort != sortInstance && e.ref.sort != sortType:
-			errs = append(errs, refused("it imports the %s %q; only interfaces of WASI 0.2 are given: build it as a command (world wasi:cli/command)", e.ref.sort, e.name))
+			errs = append(errs, refused("it imports the %s %s; only interfaces of WASI 0.2 are given: build it as a command (world wasi:cli/command)", e.ref.sort, guestabi.Quote(e.name)))
 		case e.ref.sort == sortType:
-			errs = append(errs, refused("it imports the type %q, which no interface of WASI 0.2 does: build it as a command (world wasi:cli/command)", e.name))
+			errs = append(errs, refused("it imports the type %s, which no interface of WASI 0.2 does: build it as a command (world wasi:cli/command)", guestabi.Quote(e.name)))
 		case !strings.HasPrefix(name, "wasi:"):
-			errs = append(errs, refused("it imports %q, which is not of WASI: compose it with a component that gives it is no help, as only single programs run; build without it", e.name))
+			errs = append(errs, refused("it imports %s, which is not of WASI: only programs that need nothing else are run", guestabi.Quote(e.name)))
 		case !guestabi.Compatible(version):
-			errs = append(errs, refused("it imports %q: %s", e.name, guestabi.VersionReason(version)))
+			errs = append(errs, refused("it imports %s: %s", guestabi.Quote(e.name), guestabi.VersionReason(version)))
 		}
 	}
 	return errors.Join(errs...)
@@ -120,7 +124,7 @@ func (a *analysis) findProgram() error {
 			return refused("its adapter does not start a function _start of the main module")
 		}
 		if !strings.HasPrefix(src.name, runInterface+"@") || !strings.HasSuffix(src.name, "#run") {
-			return refused("its %s is the function %q of its adapter, not run", runInterface, src.name)
+			return refused("its %s is the function %s of its adapter, not run", runInterface, guestabi.Quote(src.name))
 		}
 		a.main, a.adapter, a.start = start.instance, src.instance, start.name
 	}
@@ -128,7 +132,7 @@ func (a *analysis) findProgram() error {
 		return err
 	}
 	if e, ok := a.mainInfo.Export(a.start); !ok || e.Kind != metering.KindFunc {
-		return &InvalidError{a.core(a.main).at, "its main module exports no function " + a.start}
+		return &InvalidError{a.core(a.main).at, "its main module exports no function " + guestabi.Quote(a.start)}
 	}
 	return nil
 }
@@ -139,11 +143,13 @@ func (a *analysis) runFunction() (ref, error) {
 	for _, e := range a.s.exports {
 		name, version := guestabi.SplitVersion(e.name)
 		if name != runInterface || e.ref.sort != sortInstance {
-			names = append(names, e.name)
+			if len(names) < maxReasons {
+				names = append(names, guestabi.Quote(e.name))
+			}
 			continue
 		}
 		if !guestabi.Compatible(version) {
-			return ref{}, refused("it exports %q: %s", e.name, guestabi.VersionReason(version))
+			return ref{}, refused("it exports %s: %s", guestabi.Quote(e.name), guestabi.VersionReason(version))
 		}
 		return a.s.export(e.ref, "run", sortFunc)
 	}
@@ -287,7 +293,7 @@ func (a *analysis) fixupOf(i int) (bool, error) {
 		return false, nil
 	}
 	if f.start != (coreName{}) && !a.noteInitializer(i, f.start) {
-		return false, refused("core module %d calls %q when it is instantiated, which is not %s of the main module", a.moduleOf(i), f.start.name, initializer)
+		return false, refused("core module %d calls %s when it is instantiated, which is not %s of the main module", a.moduleOf(i), guestabi.Quote(f.start.name), initializer)
 	}
 	if w.fixup != nil {
 		return false, refused("two core modules, %d and %d, fill the table of one shim", a.moduleOf(w.by), a.moduleOf(i))

@@ -146,7 +146,7 @@ func TestRefused(t *testing.T) {
 		{"the adapter's realloc", design{reallocOf: 1, reallocName: "cabi_import_realloc"}, "cabi_realloc of the main module"},
 		{"another realloc", design{reallocName: "other"}, "cabi_realloc of the main module"},
 		{"no run", design{run: "-"}, "it exports nothing"},
-		{"a server", design{run: "wasi:http/incoming-handler@0.2.3"}, "it exports wasi:http/incoming-handler@0.2.3 but not wasi:cli/run"},
+		{"a server", design{run: "wasi:http/incoming-handler@0.2.3"}, "it exports \"wasi:http/incoming-handler@0.2.3\" but not wasi:cli/run"},
 		{"run of WASI 0.3", design{run: "wasi:cli/run@0.3.0"}, "WASI 0.3"},
 		{"run without version", design{run: "wasi:cli/run"}, "needs a version"},
 		{"no fixup", design{noFixup: true}, "nothing fills the table of its shim"},
@@ -312,6 +312,44 @@ func TestAllReasons(t *testing.T) {
 	var unsupported *metering.UnsupportedError
 	if _, err := component.Inspect(design{main: func(m *core) { m.memories = [][]byte{{3, 1, 1}} }}.write()); !errors.As(err, &unsupported) {
 		t.Errorf("%v is no UnsupportedError", err)
+	}
+}
+
+// TestManyReasons: an error stays small whatever a component holds.
+func TestManyReasons(t *testing.T) {
+	t.Parallel()
+	name := strings.Repeat("x", 4000)
+	for what, d := range map[string]design{
+		"imports of the program": {main: func(m *core) {
+			typ := u32(m.typ("->"))
+			for range 10_000 {
+				m.imports = append(m.imports, cat(name[:100], name[:100], 0, typ))
+				m.functions++
+			}
+		}},
+		"imports of the adapter": {adapter: func(m *core) {
+			for range 1000 {
+				m.importFunc("env", name, "->")
+			}
+		}},
+		"imports": {middle: func(c *comp) {
+			for i := range 900 {
+				c.importInstance(name + strings.Repeat("y", i%90) + string(rune('a'+i/90)))
+			}
+		}},
+		"exports": {run: "-", end: func(c *comp) {
+			for i := range 900 {
+				c.exportRun(name+strings.Repeat("y", i%90)+string(rune('a'+i/90)), 0)
+			}
+		}},
+	} {
+		_, err := component.Inspect(d.write())
+		if err == nil {
+			t.Fatalf("%s: accepted", what)
+		}
+		if len(err.Error()) > 64<<10 {
+			t.Errorf("%s: an error of %d bytes", what, len(err.Error()))
+		}
 	}
 }
 

@@ -39,9 +39,9 @@ func (a *analysis) trace(r ref, hops int) (source, error) {
 func (a *analysis) coreExport(instance int, name string, in sort, hops int) (source, error) {
 	it := a.core(instance)
 	if hops > maxHops {
-		return source{}, &InvalidError{it.at, fmt.Sprintf("%q is passed on in a circle", name)}
+		return source{}, &InvalidError{it.at, fmt.Sprintf("%s is passed on in a circle", guestabi.Quote(name))}
 	}
-	missing := &InvalidError{it.at, fmt.Sprintf("core instance %d has no %s %q", instance, in, name)}
+	missing := &InvalidError{it.at, fmt.Sprintf("core instance %d has no %s %s", instance, in, guestabi.Quote(name))}
 	switch it.origin {
 	case bundled:
 		r, ok := it.args[name]
@@ -66,7 +66,7 @@ func (a *analysis) coreExport(instance int, name string, in sort, hops int) (sou
 		}
 		from, ok := w.fixup.entries[entry]
 		if !ok {
-			return source{}, &InvalidError{it.at, fmt.Sprintf("function %q of the shim calls entry %d of its table, which is not filled", name, entry)}
+			return source{}, &InvalidError{it.at, fmt.Sprintf("function %s of the shim calls entry %d of its table, which is not filled", guestabi.Quote(name), entry)}
 		}
 		return a.argumentAt(w.by, from.module, from.name, in, hops+1)
 	}
@@ -81,7 +81,7 @@ func (a *analysis) argument(instance int, module, name string, in sort) (source,
 func (a *analysis) argumentAt(instance int, module, name string, in sort, hops int) (source, error) {
 	arg, ok := a.core(instance).args[module]
 	if !ok {
-		return source{}, &InvalidError{a.core(instance).at, fmt.Sprintf("core module %d imports from %q, but is not given it", a.moduleOf(instance), module)}
+		return source{}, &InvalidError{a.core(instance).at, fmt.Sprintf("core module %d imports from %s, but is not given it", a.moduleOf(instance), guestabi.Quote(module))}
 	}
 	return a.coreExport(arg.index, name, in, hops+1)
 }
@@ -106,7 +106,7 @@ func (a *analysis) proveMain() error {
 			err = a.fromWASI(imp, src)
 		}
 		if err != nil {
-			errs = append(errs, fmt.Errorf("import %q.%q of its main module: %w", imp.Module, imp.Name, err))
+			errs = append(errs, fmt.Errorf("import %s.%s of its main module: %w", guestabi.Quote(imp.Module), guestabi.Quote(imp.Name), err))
 		}
 	}
 	return errors.Join(errs...)
@@ -201,8 +201,12 @@ func (a *analysis) proveAdapter() error {
 	}
 	var errs []error
 	for _, imp := range info.Imports {
+		if len(errs) == maxReasons {
+			errs = append(errs, refused("and more"))
+			break
+		}
 		if err := a.adapterImport(imp); err != nil {
-			errs = append(errs, fmt.Errorf("import %q.%q of its adapter: %w", imp.Module, imp.Name, err))
+			errs = append(errs, fmt.Errorf("import %s.%s of its adapter: %w", guestabi.Quote(imp.Module), guestabi.Quote(imp.Name), err))
 		}
 	}
 	return errors.Join(errs...)

@@ -9,6 +9,7 @@ package guestabi
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"boxfleet/limits/metering"
@@ -49,7 +50,19 @@ type ImportError struct {
 }
 
 func (e *ImportError) Error() string {
-	return fmt.Sprintf("import %q.%q: %s", e.Module, e.Name, e.Reason)
+	return fmt.Sprintf("import %s.%s: %s", Quote(e.Module), Quote(e.Name), e.Reason)
+}
+
+// maxQuoted is how many bytes of a name are told; a module may have names of
+// any length, and errors travel in messages.
+const maxQuoted = 200
+
+// Quote gives a name in quotes, a long one cut.
+func Quote(name string) string {
+	if len(name) > maxQuoted {
+		return strconv.Quote(name[:maxQuoted]) + "..."
+	}
+	return strconv.Quote(name)
 }
 
 // Check gives the reason why an import cannot be satisfied, or nil.

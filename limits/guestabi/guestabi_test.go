@@ -119,3 +119,13 @@ func TestVersions(t *testing.T) {
 		t.Error("0.2.12 is newer than 0.2.9")
 	}
 }
+
+// TestLongNames: the longest names that a module can have make no long errors.
+func TestLongNames(t *testing.T) {
+	t.Parallel()
+	long := strings.Repeat("\x00", 1<<20)
+	err := guestabi.Check(metering.Import{Module: long, Name: long, Kind: metering.KindFunc})
+	if err == nil || len(err.Error()) > 4000 {
+		t.Errorf("an error of %d bytes", len(err.Error()))
+	}
+}
