@@ -196,7 +196,7 @@ func (a *app) printRecords(list []*jobs.Record, seen int) error {
 				run = inMS(ms)
 			}
 		}
-		rows = append(rows, []string{r.ID, toolText(r.Tool), state(r), exit, ago(r.SubmittedAt), run, labelText(r.Labels)})
+		rows = append(rows, []string{r.ID, toolText(r.Tool), stateAhead(r), exit, ago(r.SubmittedAt), run, labelText(r.Labels)})
 	}
 	if err := a.table(rows); err != nil {
 		return err

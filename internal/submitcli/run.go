@@ -151,6 +151,7 @@ func (a *app) run(ctx context.Context, f *runFlags, ref string, args []string) e
 		endSpan(span, err)
 		return a.detached(receipt, err)
 	}
+	a.sayWhen(ctx, client, j)
 	res, err := a.follow(ctx, client, j, span)
 	if err != nil {
 		return err
@@ -240,7 +241,9 @@ func (a *app) follow(ctx context.Context, client *jobs.Client, j *jobs.Job, span
 	defer waiter.Close()
 	waiter.Expect(j.ID)
 	var pieces <-chan jobs.LogChunk
-	if !a.globals.json {
+	// Attempts that are repeated because of their exit code need not write the
+	// same; then only the last one's output is shown.
+	if !a.globals.json && len(j.Retry.OnExitCodes) == 0 {
 		tail, err := client.NewTail(j.ID)
 		if err != nil {
 			endSpan(span, err)

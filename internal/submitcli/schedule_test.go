@@ -14,7 +14,7 @@ func TestArrayRun(t *testing.T) {
 	u := newUser(t)
 	tool := u.tool(echo)
 	u.submit("run", tool, "--count", "3", "--id", "arr", "--label", "n={{index}}", "--", "part", "{{index:2}}").want(t, 0, "batch arr: 3 jobs in", "")
-	u.submit("result", "arr-2").want(t, 0, "part 02\n", "")
+	u.submit("result", "arr-2").want(t, 0, "part\n02\n", "")
 	u.submit("run", tool, "--count", "3", "--id", "arr", "--label", "n={{index}}", "--detach", "--", "part", "{{index:2}}").want(t, 0, "arr\n", "was submitted before")
 	u.submit("run", tool, "--count", "4", "--id", "arr", "--", "part").want(t, 2, "", "another array")
 	u.submit("list", "--label", "n=1").want(t, 0, "arr-1", "")

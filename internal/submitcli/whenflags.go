@@ -1,6 +1,7 @@
 package submitcli
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"time"
@@ -125,4 +126,35 @@ func parseTime(s string, now time.Time, date, duration bool) (time.Time, error) 
 		return time.Time{}, fmt.Errorf("%q is no duration such as 90s, 10m or 2h", s)
 	}
 	return time.Time{}, fmt.Errorf("%q is neither a duration such as 10m nor a date such as 2026-01-31T15:04:05Z", s)
+}
+
+// sayWhen tells what a job waits for that is about to be submitted and
+// followed, and of what nobody has heard yet.
+func (a *app) sayWhen(ctx context.Context, c *jobs.Client, j *jobs.Job) {
+	if !j.RunAt.IsZero() && j.RunAt.After(c.Now(ctx)) {
+		a.remark("job %s starts %s", j.ID, whenAhead(j.RunAt))
+	}
+	if j.After == nil {
+		return
+	}
+	a.remark("job %s waits for %s", j.ID, afterText(j.After))
+	var missing *jobs.NotFoundError
+	for _, id := range j.After.Jobs {
+		if _, err := c.Get(ctx, id); errors.As(err, &missing) {
+			a.remark("job %s is not known yet; it is waited for for %s", id, roughly(jobs.UnknownAfter))
+		}
+	}
+	for _, id := range j.After.Batches {
+		if _, err := c.Batch(ctx, id); errors.As(err, &missing) {
+			a.remark("batch %s is not known yet; it is waited for for %s", id, roughly(jobs.UnknownAfter))
+		}
+	}
+}
+
+// stateAhead is the state, and for a scheduled job how far away its time is.
+func stateAhead(rec *jobs.Record) string {
+	if d := time.Until(rec.RunAt); rec.State == jobs.Scheduled && d > 0 {
+		return state(rec) + " in " + roughly(d)
+	}
+	return state(rec)
 }
