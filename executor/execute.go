@@ -264,9 +264,25 @@ func (r *run) execute(ctx context.Context) error {
 		return &badModuleError{fmt.Errorf("the module cannot be instantiated: %s", text)}
 	}
 	r.net.close()
+	if err := r.hostFailure(); err != nil {
+		return err
+	}
 	r.judge(o, m)
 	if span := trace.SpanFromContext(ctx); span.IsRecording() {
 		span.SetAttributes(attribute.String("boxfleet.outcome", string(r.res.Outcome)))
+	}
+	return nil
+}
+
+// hostFailure tells whether the guest met a full or broken disk of the worker.
+// However it ended, that is not its result: the job is tried again elsewhere,
+// and pays with an attempt, because a guest may have filled the disk itself.
+func (r *run) hostFailure() error {
+	if r.space == nil || r.space.fs == nil {
+		return nil
+	}
+	if err := r.space.fs.HostError(); err != nil {
+		return fmt.Errorf("a file operation of the tool failed on the worker's disk: %w", err)
 	}
 	return nil
 }

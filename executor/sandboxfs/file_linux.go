@@ -109,7 +109,7 @@ func (f *File) readAt(bufs [][]byte, off int64) (int, error) {
 			continue
 		}
 		if err != nil {
-			return 0, err
+			return 0, f.fs.host(err)
 		}
 		f.fs.count.read.Add(int64(n))
 		return n, nil
@@ -183,7 +183,7 @@ func (f *File) pwrite(bufs [][]byte, off int64) (n int, err error) {
 		if err == unix.EINTR {
 			continue
 		}
-		return max(n, 0), err
+		return max(n, 0), f.fs.host(err)
 	}
 }
 
@@ -207,7 +207,7 @@ func (f *File) writeEnd(bufs [][]byte) (int, error) {
 	wrote = max(wrote, 0)
 	f.fs.refund(n - int64(wrote))
 	if err != nil {
-		return wrote, err
+		return wrote, f.fs.host(err)
 	}
 	end, err := unix.Seek(f.fd, 0, unix.SEEK_CUR)
 	if err == nil {
@@ -291,7 +291,7 @@ func (f *File) Truncate(size int64) error {
 	}
 	if err := unix.Ftruncate(f.fd, size); err != nil {
 		f.fs.refund(grow)
-		return err
+		return f.fs.host(err)
 	}
 	f.size = size
 	return nil

@@ -172,7 +172,7 @@ func (f *FS) Mkdir(base *File, path string) error {
 		return err
 	}
 	if err := unix.Mkdirat(p.fd, name, dirMode); err != nil {
-		return err
+		return f.host(err)
 	}
 	f.count.files.Add(1)
 	return nil
@@ -210,7 +210,7 @@ func (f *FS) Symlink(target string, base *File, path string) error {
 	}
 	if err := unix.Symlinkat(target, p.fd, name); err != nil {
 		f.refund(int64(len(target)))
-		return err
+		return f.host(err)
 	}
 	f.count.files.Add(1)
 	return nil
@@ -256,7 +256,7 @@ func (f *FS) Link(oldBase *File, oldPath string, newBase *File, newPath string) 
 		return f.slashed(to, newName)
 	}
 	if err := unix.Linkat(from.fd, oldName, to.fd, newName, 0); err != nil {
-		return err
+		return f.host(err)
 	}
 	f.count.files.Add(1)
 	return nil

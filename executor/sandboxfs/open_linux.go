@@ -240,7 +240,7 @@ func (f *FS) create(base *File, path string, flags OpenFlag) (*File, error) {
 				return f.adopt(fd, p.m, nil, flags)
 			}
 			if err != unix.EEXIST || flags&Exclusive != 0 {
-				return nil, err
+				return nil, f.host(err)
 			}
 			file, err := f.openExisting(p, name, flags)
 			if err != errFollow && err != unix.ENOENT {

@@ -3,6 +3,7 @@ package sandboxfs
 import (
 	"fmt"
 	"sync/atomic"
+	"syscall"
 )
 
 // Default amounts, used where a field of Quota is zero.
@@ -97,6 +98,7 @@ const (
 type counters struct {
 	read, written, files, open, peak atomic.Int64
 	hit                              atomic.Int32
+	failed                           atomic.Pointer[syscall.Errno]
 }
 
 // Usage reports what has been used so far. It may be called from any goroutine.
@@ -129,6 +131,27 @@ func (f *FS) LimitHit() string {
 		return fmt.Sprintf("dir_entries %d", f.quota.DirEntries)
 	}
 	return ""
+}
+
+// host passes the error of a host's file operation on, and remembers the first
+// that is the host's own failure: its disk is full or broken, which no quota
+// of the guest's is about.
+func (f *FS) host(err error) error {
+	switch errno, _ := err.(syscall.Errno); errno {
+	case syscall.ENOSPC, syscall.EDQUOT, syscall.EIO:
+		f.count.failed.CompareAndSwap(nil, &errno)
+	}
+	return err
+}
+
+// HostError is the first failure of the host's disk that a guest met, or nil.
+// What the guest did after it is no answer to its input. It may be called from
+// any goroutine.
+func (f *FS) HostError() error {
+	if errno := f.count.failed.Load(); errno != nil {
+		return *errno
+	}
+	return nil
 }
 
 func (f *FS) hit(l limit) { f.count.hit.CompareAndSwap(int32(noLimit), int32(l)) }

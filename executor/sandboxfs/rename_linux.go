@@ -48,7 +48,7 @@ func (f *FS) Rename(oldBase *File, oldPath string, newBase *File, newPath string
 		}
 	}
 	if err := unix.Renameat(from.fd, oldName, to.fd, newName); err != nil {
-		return err
+		return f.host(err)
 	}
 	if exists && (old.Ino != replaced.Ino || old.Dev != replaced.Dev) {
 		f.count.files.Add(-1)
