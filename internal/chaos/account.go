@@ -144,8 +144,13 @@ func (d *auditor) job(ctx context.Context, k *task) error {
 		}
 		return nil
 	}
+	key := "out/" + k.tenant + "/" + k.id + "/manifest.json"
+	d.name("s3://" + storeBucket + "/" + key)
 	if res.Outcome != jobs.Succeeded {
-		d.note(&d.a.Wrong, "%s: %s after %d attempts: %s", k.id, res.Outcome, res.Attempts, res.Error)
+		for _, f := range res.Outputs {
+			d.name(res.OutputPrefix + f.Path)
+		}
+		d.note(&d.a.Wrong, "%s: %s on %s after %d attempts: %s; it said %q", k.id, res.Outcome, res.Worker, res.Attempts, res.Error, res.Stderr)
 		return nil
 	}
 	stdout, err := d.stdout(ctx, res)
@@ -161,7 +166,6 @@ func (d *auditor) job(ctx context.Context, k *task) error {
 	if err := k.check(res, d.load.inputs[k.input].data, file, stdout); err != nil {
 		d.note(&d.a.Wrong, "%s: %v", k.id, err)
 	}
-	key := "out/" + k.tenant + "/" + k.id + "/manifest.json"
 	m, err := d.f.store.ReadManifest(ctx, "", key)
 	switch {
 	case err != nil:
@@ -169,21 +173,25 @@ func (d *auditor) job(ctx context.Context, k *task) error {
 	case m.Job != k.id || !strings.Contains(string(m.Result), res.OutputPrefix):
 		d.note(&d.a.Twice, "%s: the manifest of attempt %d names other outputs than the record, %s", k.id, m.Attempt, res.OutputPrefix)
 	}
-	d.mu.Lock()
-	d.keys[key] = true
-	d.mu.Unlock()
 	return nil
 }
 
-// object reads what a result names, and notes that it is named.
+// name notes that a result names an object, and gives its key.
+func (d *auditor) name(url string) (key string, ok bool) {
+	if key, ok = strings.CutPrefix(url, "s3://"+storeBucket+"/"); ok {
+		d.mu.Lock()
+		d.keys[key] = true
+		d.mu.Unlock()
+	}
+	return key, ok
+}
+
+// object reads what a result names.
 func (d *auditor) object(ctx context.Context, url string) ([]byte, error) {
-	key, ok := strings.CutPrefix(url, "s3://"+storeBucket+"/")
+	key, ok := d.name(url)
 	if !ok {
 		return nil, fmt.Errorf("%q is not in the bucket", url)
 	}
-	d.mu.Lock()
-	d.keys[key] = true
-	d.mu.Unlock()
 	return d.f.store.Get(ctx, "", key, 1<<24)
 }
 
