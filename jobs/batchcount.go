@@ -231,7 +231,7 @@ func (c *batchCounter) turn(ctx context.Context) error {
 		heard := b.heard.Swap(false)
 		for _, l := range b.lists {
 			if heard {
-				l.due = earlier(l.due, l.looked.Add(countAfter))
+				l.due = earlier(l.due, l.looked.Add(l.weigh(countAfter)))
 			}
 			if l.left > 0 && !l.due.After(now) {
 				due = append(due, l)
@@ -455,7 +455,7 @@ func (c *batchCounter) look(ctx context.Context, b *countedBatch, l *list) error
 		ended += more
 	}
 	if ended > 0 {
-		b.dirty, l.news, b.news, l.pause = true, now, now, countSoon
+		b.dirty, l.news, b.news, l.pause = true, now, now, l.weigh(countSoon)
 		c.warmNext(b, l, now)
 		c.listen(b)
 	}
@@ -476,6 +476,10 @@ func (c *batchCounter) look(ctx context.Context, b *countedBatch, l *list) error
 	}
 	return nil
 }
+
+// weigh makes a pause longer for a list of which much is left: looking at it
+// costs more, and a moment less matters less.
+func (l *list) weigh(d time.Duration) time.Duration { return d + d*time.Duration(l.left)/250 }
 
 // later sets the time of the next look.
 func (l *list) later(now time.Time, most time.Duration) {
