@@ -41,6 +41,8 @@ type Config struct {
 	Version string
 	// MaxCalls is how many calls run at once; further ones wait. 0 means 32.
 	MaxCalls int
+	// PageSize is how many tools a page of the list has. 0 means 100.
+	PageSize int
 	// Changed tells that the registry may have changed. Without it the
 	// registry is read again every RefreshEvery.
 	Changed <-chan struct{}
@@ -54,6 +56,9 @@ type Config struct {
 func (c Config) withDefaults() Config {
 	if c.MaxCalls == 0 {
 		c.MaxCalls = 32
+	}
+	if c.PageSize == 0 {
+		c.PageSize = 100
 	}
 	if c.RefreshEvery == 0 {
 		c.RefreshEvery = 30 * time.Second
@@ -71,6 +76,8 @@ func (c Config) validate() error {
 		return errors.New("client: missing")
 	case c.MaxCalls < 0:
 		return fmt.Errorf("max calls: %d is negative", c.MaxCalls)
+	case c.PageSize < 0:
+		return fmt.Errorf("page size: %d is negative", c.PageSize)
 	case c.Options.WorkDir != nil:
 		return errors.New("options.work_dir: the work directory is staged for each call; set WorkDir")
 	case c.WorkDir != nil && c.Store == nil && c.WorkDir.Dir != "":
@@ -119,7 +126,7 @@ func New(ctx context.Context, cfg Config) (*Server, error) {
 	}
 	s.offered.Store(&offer{})
 	s.mcp = sdk.NewServer(&sdk.Implementation{Name: "boxfleet", Title: "boxfleet", Version: cfg.Version}, &sdk.ServerOptions{
-		Instructions: s.instructions(), PageSize: 100,
+		Instructions: s.instructions(), PageSize: cfg.PageSize,
 		Capabilities: &sdk.ServerCapabilities{Tools: &sdk.ToolCapabilities{ListChanged: true}, Resources: &sdk.ResourceCapabilities{}},
 		// A list is true until the registry changes, and differs by scope.
 		SetCacheable: func(_ context.Context, _ sdk.Request, c *sdk.Cacheable) { c.CacheScope = "private" },

@@ -73,17 +73,17 @@ func sorted(names ...string) []string {
 func TestListIsPaginated(t *testing.T) {
 	t.Parallel()
 	u := newUser(t)
-	for range 120 {
+	for range 7 {
 		u.tool(echo)
 	}
-	s := u.server()
+	s := u.server(func(c *Config) { c.PageSize = 3 })
 	a := s.connect(t, versions[0])
 	first, err := a.ListTools(t.Context(), nil)
-	if err != nil || len(first.Tools) != 100 || first.NextCursor == "" {
+	if err != nil || len(first.Tools) != 3 || first.NextCursor == "" {
 		t.Fatalf("first page: %d tools, cursor %q, %v", len(first.Tools), first.NextCursor, err)
 	}
-	if names, _ := a.list(); len(names) != 121 {
-		t.Errorf("%d tools in all, want 121", len(names))
+	if names, _ := a.list(); len(names) != 8 {
+		t.Errorf("%d tools in all, want 8", len(names))
 	}
 	if _, err := a.ListTools(t.Context(), &sdk.ListToolsParams{Cursor: "no cursor"}); err == nil {
 		t.Error("a cursor of somebody's own is taken")
@@ -190,7 +190,7 @@ func TestArgumentsReachTheToolAsItsSchemaSays(t *testing.T) {
 	if _, err := a.CallTool(t.Context(), &sdk.CallToolParams{Name: tool, Arguments: []int{1}}); err == nil {
 		wants(t, a.call(tool, []int{1}), true, "input is a list")
 	}
-	large := strings.Repeat("line\n", 300_000)
+	large := strings.Repeat("line\n", 20_000)
 	wants(t, a.call(plain, args{"stdin": large}), false, string(artifacts.DigestBytes([]byte(large))))
 }
 
@@ -403,6 +403,7 @@ func TestWrongConfigsAreRefused(t *testing.T) {
 		"your consent": func(c *Config) { c.Scope.MaxLevel = permission.Dangerous },
 		"NAME":         func(c *Config) { c.Scope.Tools = []string{"Not A Name"} },
 		"max calls":    func(c *Config) { c.MaxCalls = -1 },
+		"page size":    func(c *Config) { c.PageSize = -1 },
 		"no such file": func(c *Config) { c.WorkDir = &WorkDir{Dir: "/none/at/all", Mode: limits.ReadOnly} },
 		"mode":         func(c *Config) { c.WorkDir = &WorkDir{Dir: "/", Mode: "rx"} },
 		"never changes": func(c *Config) {
@@ -438,5 +439,36 @@ func TestProtocolErrors(t *testing.T) {
 	}
 	if r, err := a.ListResourceTemplates(t.Context(), nil); err != nil || len(r.ResourceTemplates) != 4 {
 		t.Errorf("templates %v, %v", r, err)
+	}
+}
+
+func TestGrantsGoToToolsWhoseLevelMayHaveThem(t *testing.T) {
+	t.Parallel()
+	u := newUser(t)
+	show := func(_ context.Context, a *jobs.Attempt) (*jobs.Result, error) {
+		o := a.Job.Options
+		out, err := json.Marshal([]any{o.AllowedOutboundHosts, o.EnvVars, len(o.MapDirs), o.WasmFuel})
+		return done(0, string(out), ""), err
+	}
+	http := imports("wasi_snapshot_preview1", "wasi:http/outgoing-handler@0.2.3")
+	s := u.server(func(c *Config) {
+		c.Options = limits.RunOption{
+			AllowedOutboundHosts: []string{"https://example.com"}, WasmFuel: 1e6,
+			EnvVars: map[string]string{"LANG": "C", "KEY": "secret://key"}, MapDirs: []limits.Mount{{Guest: "/data", Source: unstaged, Mode: limits.ReadOnly}},
+		}
+	})
+	want := map[string]string{
+		u.tool(show, level("read_only"), http): `[["https://example.com"],{"KEY":"secret://key","LANG":"C"},1,1000000]`,
+		u.tool(show, level("read_only")):       `[null,{"KEY":"secret://key","LANG":"C"},1,1000000]`,
+		u.tool(show, level("none"), http):      `[null,{"LANG":"C"},0,1000000]`,
+	}
+	if err := s.refresh(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	a := s.connect(t, versions[0])
+	for tool, options := range want {
+		if got := text(a.call(tool, nil)); got != options {
+			t.Errorf("options %s, want %s", got, options)
+		}
 	}
 }
