@@ -116,8 +116,8 @@ type entryStream struct {
 	ended   bool
 }
 
-// entryAhead is how many entries are read at once.
-const entryAhead = 128
+// entryAhead is how many entries are read at once. It is small, as each handle of a guest may hold so many.
+const entryAhead = 16
 
 // next gives the next entry other than "." and "..", or false at the end.
 func (e *entryStream) next() (entry sandboxfs.DirEntry, ok bool, err error) {
@@ -143,6 +143,18 @@ func (e *entryStream) next() (entry sandboxfs.DirEntry, ok bool, err error) {
 	}
 }
 
+// root is the directory of a mount. All descriptors of it share one, however often a guest asks: reading it takes a
+// descriptor of the host that no quota counts.
+func (h *Host) root(i int) *openFile {
+	if h.roots == nil {
+		h.roots = make([]*openFile, len(h.cfg.FS.Mounts()))
+	}
+	if h.roots[i] == nil {
+		h.roots[i] = (&openFile{file: h.cfg.FS.OpenMount(i)}).hold()
+	}
+	return h.roots[i]
+}
+
 var preopensFunctions = []*function{
 	{"get-directories", sig(i32), nil, func(c *call, s []uint64) {
 		ret := c.ret(s[0], 4, 8)
@@ -154,7 +166,7 @@ var preopensFunctions = []*function{
 		mounts := fs.Mounts()
 		at := c.newList(ret, len(mounts), 12)
 		for i, m := range mounts {
-			d := &descriptor{openFile: (&openFile{file: fs.OpenMount(i)}).hold(), mutate: m.Mode == sandboxfs.ReadWrite}
+			d := &descriptor{openFile: c.h.root(i).hold(), mutate: m.Mode == sandboxfs.ReadWrite}
 			c.put32(at+uint32(i)*12, c.add(d, 0))
 			c.putBytes(at+uint32(i)*12+4, []byte(m.Guest))
 		}

@@ -58,7 +58,8 @@ type Host struct {
 
 	fieldBytes int
 	stdin      stdin
-	scratch    []byte // of piece
+	scratch    []byte      // of piece
+	roots      []*openFile // of the mounts, as far as they were asked for
 
 	// Made at the first request; the guest's thread alone sets them.
 	client *outbound.Client
@@ -106,6 +107,12 @@ func (h *Host) Close() {
 		h.stop(ErrClosed)
 	}
 	h.table.clear(h)
+	for _, root := range h.roots {
+		if root != nil {
+			root.release(h)
+		}
+	}
+	h.roots = nil
 	h.fieldBytes = 0 // a trap may have left fields half made, without a handle
 	if h.client != nil {
 		h.client.Close()
