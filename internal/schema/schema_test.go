@@ -119,19 +119,22 @@ func TestGoValues(t *testing.T) {
 	digest := artifacts.DigestBytes([]byte("x"))
 	j := jobs.Job{
 		V: 1, ID: "a", Tenant: "default", Priority: jobs.High, Batch: "b", Tool: jobs.Tool{Name: "jq", Version: "1", Digest: digest, Size: 1},
-		Args: []string{"x"}, Stdin: &jobs.Stdin{Inline: "x"}, Labels: map[string]string{"a": "b"}, Retry: jobs.Retry{MaxAttempts: 1}, SubmittedAt: time.Now(),
+		Args: []string{"x"}, Stdin: &jobs.Stdin{Inline: "x"}, Labels: map[string]string{"a": "b"}, Retry: jobs.Retry{MaxAttempts: 1, OnExitCodes: []int{3}, NotAfter: time.Now()}, SubmittedAt: time.Now(),
+		RunAt: time.Now(), ExpiresAt: time.Now(), After: &jobs.After{Jobs: []string{"a"}, Batches: []string{"b"}, When: "ended"},
+		Concurrency: &jobs.Concurrency{Key: "k", Limit: 1}, Rate: &jobs.Rate{Key: "k", Limit: 1, Per: 1},
+		IdempotencyKey: "k", IdempotencyWindow: 1, ReuseResult: true, ReplayOf: "z", CompileOnly: true,
 		Options: limits.RunOption{
 			WorkDir: &limits.Mount{Source: string(digest), Mode: limits.ReadOnly}, MapDirs: []limits.Mount{{Guest: "/x", Mode: limits.ReadWrite, Output: "s3://b/o/"}},
 			EnvVars: map[string]string{"A": "b"}, AllowedOutboundHosts: []string{"https://x"}, BlockURL: limits.StringList{"https://y"}, BlockNetworks: []string{"private"},
 			WasmTimeout: 1, WasmMaxMemorySize: 1, WasmMaxWasmStack: 1, WasmFuel: 1, Cache: &yes, MaxStdout: 1, MaxStderr: 1, MaxWrittenBytes: 1,
-			MaxFiles: 1, MaxOpenFiles: 1, MaxOutboundBytes: 1, MaxOutboundRequests: 1, Deterministic: true,
+			MaxFiles: 1, MaxOpenFiles: 1, MaxOutboundBytes: 1, MaxOutboundRequests: 1, Deterministic: true, AllowDangerous: true,
 		},
 	}
 	r := jobs.Result{
 		ID: "a", Outcome: jobs.Trapped, ExitCode: -1, Stdout: jobs.Text("text"), Stderr: jobs.Text("\xff"), StdoutKey: "s3://b/k", StderrKey: "s3://b/k",
 		FuelConsumed: 1, PeakMemory: 1, BytesIn: 1, BytesOut: 1, Phases: map[string]float64{"run": 1}, Attempts: 1, Worker: "w", TraceID: "t",
 		Outputs: []artifacts.OutputFile{{Path: "a", Size: 1, SHA256: digest.Hex()}}, OutputPrefix: "s3://b/p/", Deleted: []string{"b"}, Denials: []jobs.Denial{{What: "network", Target: "x", Rule: "y", Count: 1}},
-		CacheHit: "memory", Error: "e", Trap: &jobs.Trap{Kind: "unreachable", Functions: []string{"f"}}, FinishedAt: time.Now(),
+		CacheHit: "memory", ToolError: "t", ReusedFrom: "r", Error: "e", Trap: &jobs.Trap{Kind: "unreachable", Functions: []string{"f"}}, FinishedAt: time.Now(),
 	}
 	for name, v := range map[string]any{"job.schema.json": j, "result.schema.json": r} {
 		value := reflect.ValueOf(v)

@@ -315,6 +315,9 @@ func (a *app) compileSoon(ctx context.Context, client *jobs.Client, m *jobs.Mani
 	j := &jobs.Job{
 		ID: "compile-" + m.Digest.Hex()[:40], Priority: jobs.Low, Tool: m.Tool(), CompileOnly: true,
 		Labels: map[string]string{"boxfleet": "compile"},
+		// One after the other: who runs a tool now is not to wait for the
+		// compilations of a whole directory of tools.
+		Concurrency: &jobs.Concurrency{Key: "boxfleet compile", Limit: 1},
 	}
 	if _, err := client.Submit(ctx, j); err != nil {
 		a.remark("%s@%s is registered; it could not be sent to be compiled, so its first run will be slow: %s", m.Name, m.Version, plain(err.Error()))
