@@ -98,6 +98,7 @@ func scale(ctx context.Context, t *target, o options) (*report, error) {
 			r.Wrong, r.FirstWrong = r.Wrong+1, fmt.Sprintf("the queue of %d shrank to %d while it was measured", level, n)
 		}
 		r.Scale = append(r.Scale, l)
+		_, _ = fmt.Fprintf(t.stderr, "with %d queued: %.0f jobs/s, %.3f ms of CPU a job\n", l.Queued, l.Rate, l.cost())
 		if level >= o.jobs {
 			break
 		}
