@@ -283,3 +283,13 @@ func TestAnAgentWorksWithRealTools(t *testing.T) {
 	wants(t, small.call("file-write", args{"file_path": "x", "content": "x"}), true, "tier.read-only")
 	wants(t, small.call("grep", args{"pattern": "x"}), true, "outcome out_of_memory")
 }
+
+func TestInputThatIsNoMessageEndsTheConnectionWithAReason(t *testing.T) {
+	t.Parallel()
+	s := submitMCP(t, theFleet.dir)
+	s.cmd.Stdin = strings.NewReader("no message\n")
+	out, _ := s.cmd.Output()
+	if code := s.cmd.ProcessState.ExitCode(); code != 125 || len(out) > 0 || !strings.Contains(s.err.String(), "no message (one line of JSON") {
+		t.Errorf("exit code %d, %q, %q", code, out, s.err.String())
+	}
+}

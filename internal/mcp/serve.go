@@ -38,10 +38,10 @@ func (s *Server) ServeIO(ctx context.Context, in io.Reader, out io.Writer) error
 	select {
 	case err = <-ended:
 		s.Close()
-		if errors.Is(err, io.EOF) {
-			err = nil
+		if err == nil || errors.Is(err, io.EOF) {
+			return nil
 		}
-		return err
+		return fmt.Errorf("the connection ends: the client sent what is no message (one line of JSON, at most %d bytes): %w", maxLine, err)
 	case <-ctx.Done():
 	}
 	s.Close()
