@@ -15,6 +15,9 @@ import (
 // schedules. All workers pull from it.
 const consumerExpand = "expand"
 
+// expanded is what it hands out.
+var expanded = []string{"submit.*.array.*", "submit.*.fire.*", "submit.*.start.*"}
+
 // expandEvery is how often a worker looks for what to expand when nobody rang:
 // the server's schedules fire in silence.
 const expandEvery = time.Second
@@ -22,7 +25,7 @@ const expandEvery = time.Second
 // ensureExpand makes the consumer.
 func (t Topology) ensureExpand(ctx context.Context, js jetstream.JetStream) error {
 	_, err := js.CreateOrUpdateConsumer(ctx, StreamJobs, jetstream.ConsumerConfig{
-		Durable: consumerExpand, FilterSubjects: []string{"submit.*.array.*", "submit.*.fire.*"},
+		Durable: consumerExpand, FilterSubjects: expanded,
 		AckPolicy: jetstream.AckExplicitPolicy, AckWait: t.ackWait, MaxDeliver: -1, MaxAckPending: 1024, MaxWaiting: 2048,
 	})
 	if err != nil {
@@ -47,8 +50,8 @@ func (w *Worker) expandLoop(ctx context.Context) error {
 	defer pull.close()
 	// Submissions to the stream are heard as they are sent. It is a hint.
 	rung := make(chan *nats.Msg, 64)
-	for _, kind := range []string{"array", "fire"} {
-		sub, err := w.nc.ChanSubscribe("submit.*."+kind+".*", rung)
+	for _, subject := range expanded {
+		sub, err := w.nc.ChanSubscribe(subject, rung)
 		if err != nil {
 			return fmt.Errorf("listen for arrays and schedules: %w", err)
 		}

@@ -12,10 +12,15 @@ import (
 // redelivery, naks and workers that are slow. A worker may stop at every step
 // and for ever (a crash), or go on after any pause. Compare-and-set compares
 // with what was read before, everything else happens in between.
+//
+// A held job's first message is in the hold lane, where no worker pulls. Movers,
+// the coordinator and one that has not noticed that it no longer is, store the
+// second message, in the job's next lane, and remove the first.
 
 const (
 	modelWorkers  = 3
 	modelMessages = 2
+	modelMovers   = 2
 	modelAttempts = 2 // the job's budget
 )
 
@@ -58,8 +63,23 @@ type modelWorker struct {
 	counted bool
 }
 
+// modelMover is one that releases a held job: it has the message and the
+// record in its hands (moveRead), or the job stands elsewhere (moveDrop).
+type modelMover struct {
+	step uint8
+	snap modelRecord
+}
+
+const (
+	moveIdle = iota
+	moveRead
+	moveDrop
+	moveLate // with flawDropFirst: has removed the message it was to store elsewhere
+)
+
 type modelState struct {
 	rec      modelRecord
+	movers   [modelMovers]modelMover
 	manifest uint8 // the attempt whose manifest stands
 	letters  bool
 	msgs     [modelMessages]bool
@@ -78,12 +98,62 @@ const (
 	flawNoCAS        modelFlaw = "write the result without comparing"
 	flawOverManifest modelFlaw = "store the manifest without a condition"
 	flawNoTakeover   modelFlaw = "leave a silent worker's job alone"
+	flawDropFirst    modelFlaw = "remove a held message before it is stored in its next lane"
+	flawEndStarted   modelFlaw = "end a held job without comparing"
 )
 
 type model struct {
 	workers, messages int
+	movers            int // of a held job; its messages are two
 	cancel            bool
 	flaw              modelFlaw
+}
+
+// move gives the states that a mover's next step leads to.
+func (m model) move(s modelState, emit func(modelState)) {
+	for i := range m.movers {
+		v := s.movers[i]
+		step := func(change func(n *modelState, v *modelMover)) {
+			n := s
+			change(&n, &n.movers[i])
+			if n.movers[i].step == moveIdle {
+				n.movers[i] = modelMover{}
+			}
+			emit(n)
+		}
+		if v.step != moveIdle {
+			step(func(_ *modelState, v *modelMover) { v.step = moveIdle }) // crash
+		}
+		switch v.step {
+		case moveIdle:
+			if s.msgs[0] {
+				step(func(_ *modelState, v *modelMover) { v.step, v.snap = moveRead, s.rec })
+			}
+		case moveRead:
+			started := v.snap.state == mRunning || v.snap.state == mRetrying
+			switch {
+			case v.snap.state == mDone, started && v.snap.seq != 1 && s.msgs[v.snap.seq-1]:
+				step(func(_ *modelState, v *modelMover) { v.step = moveDrop })
+			case m.flaw == flawDropFirst:
+				step(func(n *modelState, v *modelMover) { n.msgs[0], v.step = false, moveLate })
+			default:
+				step(func(n *modelState, v *modelMover) { n.msgs[1], v.step = true, moveDrop })
+			}
+			if v.snap.state == mNone { // what it waits for has failed, or it expired
+				step(func(n *modelState, v *modelMover) {
+					if n.rec != v.snap && m.flaw != flawEndStarted {
+						v.step = moveIdle
+						return
+					}
+					n.rec.state, n.rec.holder, n.rec.result, v.step = mDone, 0, mCanceled, moveDrop
+				})
+			}
+		case moveDrop:
+			step(func(n *modelState, v *modelMover) { n.msgs[0], v.step = false, moveIdle })
+		case moveLate:
+			step(func(n *modelState, v *modelMover) { n.msgs[1], v.step = true, moveIdle })
+		}
+	}
 }
 
 func (r modelRecord) heldBy(o modelRecord) bool {
@@ -108,7 +178,7 @@ func (m model) next(s modelState, emit func(modelState)) {
 		switch w.step {
 		case mIdle:
 			for k := range m.messages {
-				if s.msgs[k] {
+				if s.msgs[k] && (k > 0 || m.movers == 0) {
 					move(func(_ *modelState, w *modelWorker) { w.step, w.msg = mGot, uint8(k+1) })
 				}
 			}
@@ -175,6 +245,7 @@ func (m model) next(s modelState, emit func(modelState)) {
 			move(func(n *modelState, w *modelWorker) { n.msgs[w.msg-1], w.step = false, mIdle })
 		}
 	}
+	m.move(s, emit)
 	if !m.cancel {
 		return
 	}
@@ -255,7 +326,7 @@ func (m model) write(n *modelState, w *modelWorker) {
 func (m model) check() (states int, broken error) {
 	start := modelState{}
 	for k := range m.messages {
-		start.msgs[k] = true
+		start.msgs[k] = k == 0 || m.movers == 0
 	}
 	seen := map[modelState]int32{start: 0}
 	order := []modelState{start}
@@ -333,13 +404,16 @@ func TestProtocolModel(t *testing.T) {
 		{workers: 2, messages: 1, cancel: true},
 		{workers: 2, messages: 2},
 		{workers: 3, messages: 1},
+		{workers: 1, messages: 2, movers: 1, cancel: true},
+		{workers: 1, messages: 2, movers: 2},
+		{workers: 2, messages: 2, movers: 1},
 	} {
 		m.flaw = flawNone
 		states, err := m.check()
 		if err != nil {
-			t.Errorf("%d workers, %d messages, cancel %v: %v", m.workers, m.messages, m.cancel, err)
+			t.Errorf("%d workers, %d messages, %d movers, cancel %v: %v", m.workers, m.messages, m.movers, m.cancel, err)
 		}
-		t.Logf("%d workers, %d messages, cancel %v: %d states", m.workers, m.messages, m.cancel, states)
+		t.Logf("%d workers, %d messages, %d movers, cancel %v: %d states", m.workers, m.messages, m.movers, m.cancel, states)
 	}
 }
 
@@ -349,6 +423,12 @@ func TestProtocolModelNotices(t *testing.T) {
 	t.Parallel()
 	for _, flaw := range []modelFlaw{flawAckDuplicate, flawAckFirst, flawNoCAS, flawOverManifest, flawNoTakeover} {
 		m := model{workers: 2, messages: 2, flaw: flaw}
+		if states, err := m.check(); err == nil {
+			t.Errorf("%s: not noticed in %d states", flaw, states)
+		}
+	}
+	for _, flaw := range []modelFlaw{flawDropFirst, flawEndStarted} {
+		m := model{workers: 1, messages: 2, movers: 2, flaw: flaw}
 		if states, err := m.check(); err == nil {
 			t.Errorf("%s: not noticed in %d states", flaw, states)
 		}

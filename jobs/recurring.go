@@ -65,6 +65,10 @@ type Recurring struct {
 func recurringSubject(tenant, name string) string { return "submit." + tenant + ".cron." + name }
 func firedSubject(tenant, name string) string     { return "submit." + tenant + ".fire." + name }
 
+// startedSubject is where a start by hand goes: newer firings replace older
+// ones on their subject, and must not replace it.
+func startedSubject(tenant, name string) string { return "submit." + tenant + ".start." + name }
+
 // patternID is the id in the pattern of a recurring job.
 const patternID = "recurring"
 
@@ -256,8 +260,9 @@ func decodeRecurring(data []byte) (*Recurring, error) {
 // firing is one start of a recurring job.
 type firing struct {
 	*Recurring
-	id string    // of the job
-	at time.Time // by the server's clock
+	id     string    // of the job
+	at     time.Time // by the server's clock
+	byHand bool
 }
 
 // newFiring reads a firing. Its job's id is made of the time of the next one,
@@ -269,10 +274,15 @@ func newFiring(m *nats.Msg, seq uint64, at time.Time) (*firing, error) {
 	if err != nil {
 		return nil, err
 	}
-	if want := firedSubject(r.Tenant, r.Name); m.Subject != want {
+	f := &firing{Recurring: r, at: at.UTC(), id: r.Name + "-m" + strconv.FormatUint(seq, 10)}
+	switch want := firedSubject(r.Tenant, r.Name); m.Subject {
+	case want:
+	case startedSubject(r.Tenant, r.Name):
+		f.byHand = true
+		return f, nil
+	default:
 		return nil, fmt.Errorf("decode schedule: it came on subject %q but says it is %q", m.Subject, want)
 	}
-	f := &firing{Recurring: r, at: at.UTC(), id: r.Name + "-m" + strconv.FormatUint(seq, 10)}
 	if next, err := time.Parse(time.RFC3339, m.Header.Get(headerScheduleNext)); err == nil {
 		f.id = r.Name + "-" + strconv.FormatInt(next.Unix(), 10)
 	}

@@ -356,8 +356,12 @@ func (w *Worker) letGo(ctx context.Context, h *heldJob) error {
 	case rec != nil && rec.State == Done:
 		return w.unstore(ctx, h.seq)
 	case rec != nil: // another coordinator released it, and it has started
-		if there, err := w.inQueue(ctx, rec.Seq); err != nil || there && rec.Seq != h.seq {
-			return errors.Join(err, w.unstore(ctx, h.seq))
+		there, err := w.inQueue(ctx, rec.Seq)
+		if err != nil {
+			return err
+		}
+		if there && rec.Seq != h.seq {
+			return w.unstore(ctx, h.seq)
 		}
 	case h.end != "":
 		return w.endHeld(ctx, h, j, rev)

@@ -146,8 +146,8 @@ func (c *Client) RemoveSchedule(ctx context.Context, name string) error {
 	return kv.Purge(ctx, lastRunKey(c.tenant, name))
 }
 
-// StartSchedule starts a recurring job now, beside its times, and whether it
-// is paused or not. Its overlap rule holds.
+// StartSchedule starts a recurring job now, beside its times, whether it is
+// paused or its last run goes on. It gives the job's id.
 func (c *Client) StartSchedule(ctx context.Context, name string) (id string, err error) {
 	r, err := c.Schedule(ctx, name)
 	if err != nil {
@@ -157,7 +157,7 @@ func (c *Client) StartSchedule(ctx context.Context, name string) (id string, err
 	if err != nil {
 		return "", err
 	}
-	ack, err := c.js.PublishMsg(ctx, &nats.Msg{Subject: firedSubject(r.Tenant, r.Name), Data: m.Data})
+	ack, err := c.js.PublishMsg(ctx, &nats.Msg{Subject: startedSubject(r.Tenant, r.Name), Data: m.Data})
 	if err != nil {
 		return "", fmt.Errorf("start schedule %s: %w", name, hintPublish(err))
 	}
@@ -206,7 +206,7 @@ func lastRunKey(tenant, name string) string { return "schedule." + tenant + "." 
 // does. The note comes before the job: a worker that dies between the two
 // finds its own turn when the firing is delivered again.
 func (w *Worker) takeTurn(ctx context.Context, c *Client, f *firing) (bool, error) {
-	if f.Overlap == OverlapAllow {
+	if f.Overlap == OverlapAllow || f.byHand {
 		return true, nil
 	}
 	kv, err := c.uniqueBucket(ctx)
