@@ -5,7 +5,7 @@
 //
 //	go run ./scripts/agent submit mcp --work-dir ./project <<'STEPS'
 //	list
-//	grep {"pattern": "TODO", "recursive": true, "path": ["."]}
+//	grep {"pattern": "fuel", "recursive": true, "path": ["."]}
 //	STEPS
 //
 // A step is "list", or a tool's name and its arguments as JSON.
