@@ -68,6 +68,11 @@ const LeaseTTL = 15 * time.Second
 
 const defaultConcurrency = 10_000
 
+// maxQueues is how many queues (tenants' priorities and keys) there may be.
+// Without a number the server allows 1,000 (nats-server 2.15,
+// JSDefaultMaxConsumersPerStream): not even 334 tenants of three priorities.
+const maxQueues = 100_000
+
 // metaConcurrency is the JOBS stream's note of TenantConcurrency, from which
 // clients make the queues of new tenants.
 const metaConcurrency = "boxfleet.tenant_concurrency"
@@ -193,7 +198,8 @@ func (t Topology) streams() []jetstream.StreamConfig {
 		// submit.<tenant>.<kind>.<id> are array jobs and recurring ones, from
 		// which workers make jobs; members.<tenant>.<batch>.<chunk> list what
 		// a batch consists of and are nobody's to pull.
-		Subjects: []string{"jobs.*.*.*", "submit.*.*.*", "members.*.*.*"},
+		Subjects:     []string{"jobs.*.*.*", "submit.*.*.*", "members.*.*.*"},
+		MaxConsumers: maxQueues,
 		// No size or count limit, on purpose: a limit would drop queued jobs.
 		Retention: jetstream.WorkQueuePolicy, Discard: jetstream.DiscardOld, Storage: jetstream.FileStorage,
 		Replicas: t.Replicas, Duplicates: 2 * time.Minute,

@@ -118,3 +118,26 @@ func TestSettingsThatCannotBe(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestManyQueues: the server's default of 1,000 consumers does not bound
+// tenants, not even on a stream that was made with it.
+func TestManyQueues(t *testing.T) {
+	t.Parallel()
+	srv := natstest.Start(t)
+	_, js := srv.Connect(t)
+	old := Topology{}.WithDefaults().streams()[0]
+	old.MaxConsumers = 0
+	if _, err := js.CreateStream(t.Context(), old); err != nil {
+		t.Fatal(err)
+	}
+	if err := (Topology{}).Ensure(t.Context(), js); err != nil {
+		t.Fatal(err)
+	}
+	stream, err := js.Stream(t.Context(), StreamJobs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := stream.CachedInfo().Config.MaxConsumers; n != maxQueues {
+		t.Errorf("the stream allows %d consumers", n)
+	}
+}
