@@ -281,12 +281,11 @@ func (d *dispatcher) round(slots int) (used int, err error) {
 // answered takes in what came of asking a queue.
 func (d *dispatcher) answered(q *queue, a *ask) error {
 	d.turns.refund(q, a.n-a.got)
+	q.line.gate.(*places).pulled(a.got)
 	if a.got > 0 {
 		q.sure = a.got == a.n
 		d.turns.enliven(q, time.Now())
 		delete(d.strange, q)
-	} else {
-		q.line.gate.(*places).fruitless()
 	}
 	if r, ok := q.gate.(*rated); ok && r.bound() {
 		r.pulled(a.got)

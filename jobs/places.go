@@ -28,7 +28,7 @@ type places struct {
 	held  int       // places that may be used
 	good  time.Time // until when, by this process's clock
 	used  int       // jobs that run or are being pulled
-	peak  int       // the most used since places were last given back
+	peak  int       // the most used by jobs since places were last given back
 	want  int       // what the dispatcher would start if it could
 	known bool      // jobs are known to be waiting
 	hot   []string  // the queues it would pull from
@@ -47,7 +47,7 @@ type places struct {
 const (
 	firstPlaceRetry = 250 * time.Millisecond
 	lastPlaceRetry  = 4 * time.Second
-	keepIdlePlaces  = 50 * time.Millisecond
+	keepIdlePlaces  = 100 * time.Millisecond
 )
 
 // take uses one place up for a job about to be pulled.
@@ -59,7 +59,6 @@ func (p *places) take() bool {
 		return false
 	}
 	p.used++
-	p.peak = max(p.peak, p.used)
 	return true
 }
 
@@ -95,18 +94,17 @@ func (p *places) rest() {
 	})
 }
 
-// fruitless notes that places were taken for a queue that had nothing.
-func (p *places) fruitless() {
-	if p.capped() {
+// pulled notes how many jobs came for places that were taken.
+func (p *places) pulled(n int) {
+	p.mu.Lock()
+	capped := p.cap > 0
+	if n > 0 {
+		p.peak = max(p.peak, p.used)
+	}
+	p.mu.Unlock()
+	if capped && n == 0 {
 		p.later()
 	}
-}
-
-// capped tells whether the tenant's jobs need places.
-func (p *places) capped() bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.cap > 0 || p.shut
 }
 
 // ask says that n jobs of the queues hot could start if there were places.
@@ -134,6 +132,9 @@ func (p *places) configure(s TenantSettings, readable bool) {
 func (p *places) beat() {
 	p.mu.Lock()
 	p.renew = p.renew || p.held > 0 || p.cap > 0 && p.used > 0
+	if p.held > p.used {
+		p.rest()
+	}
 	p.mu.Unlock()
 	p.settleSoon()
 }
@@ -170,12 +171,13 @@ func (p *places) work(ctx context.Context) {
 		if err := p.settle(ctx, want, renew, idle); err != nil && ctx.Err() == nil {
 			p.k.w.log.Debug("cannot change the places of a tenant; trying again", "tenant", p.tenant, "error", err)
 			p.later()
-			if renew {
-				sleep(ctx, 100*time.Millisecond)
-				p.mu.Lock()
-				p.renew = p.held > 0
-				p.mu.Unlock()
+			sleep(ctx, 100*time.Millisecond)
+			p.mu.Lock()
+			p.renew = p.renew || renew && p.held > 0
+			if idle {
+				p.rest()
 			}
+			p.mu.Unlock()
 		}
 	}
 }
@@ -229,6 +231,8 @@ func (p *places) settle(ctx context.Context, want int, renew, idle bool) error {
 		case goal > mine && granted:
 			p.mu.Lock()
 			p.pause, p.retry = 0, time.Time{}
+			p.peak = max(p.peak, goal)
+			p.rest() // the dispatcher may have no use for them any more
 			p.mu.Unlock()
 			k.bell.granted(p.tenant)
 		case goal < mine && others+mine >= capped: // others may wait for these
@@ -265,7 +269,7 @@ func (p *places) goal(want, others int, idle bool) (goal, held, capped int) {
 	keep := max(p.held, p.used)
 	if idle {
 		keep = p.peak
-		if p.peak = p.used; keep > p.used {
+		if p.peak = 0; keep > p.used {
 			p.rest()
 		}
 	}

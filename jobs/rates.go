@@ -55,15 +55,22 @@ func (r *rated) put(n int) {
 	if r.rate.Limit == 0 {
 		return
 	}
-	if r.have += n; !r.rests {
-		r.rests = true
-		time.AfterFunc(keepIdlePlaces, func() {
-			r.mu.Lock()
-			r.rests, r.spare = false, true
-			r.mu.Unlock()
-			r.workSoon()
-		})
+	r.have += n
+	r.rest()
+}
+
+// rest looks in a moment whether starts are left over. r.mu is held.
+func (r *rated) rest() {
+	if r.rests {
+		return
 	}
+	r.rests = true
+	time.AfterFunc(keepIdlePlaces, func() {
+		r.mu.Lock()
+		r.rests, r.spare = false, r.have > 0
+		r.mu.Unlock()
+		r.workSoon()
+	})
 }
 
 // bound tells whether the key has a rate.
@@ -159,6 +166,7 @@ func (r *rated) change(ctx context.Context, rate keyRate, want, spare int) {
 		}
 		r.have += granted
 		r.good = began.Add(keepStarts)
+		r.rest()
 	}
 	if granted == 0 || err != nil {
 		if want > 0 {

@@ -180,7 +180,7 @@ func (c *Client) RemoveTenant(ctx context.Context, tenant string) error {
 
 func checkTenantName(tenant string) error {
 	if !ValidID(tenant) {
-		return fmt.Errorf("tenant %q is not 1 to 64 letters, digits, - or _", tenant)
+		return &limits.FieldError{Field: "tenant", Err: fmt.Errorf("%q is not 1 to 64 letters, digits, - or _", tenant)}
 	}
 	return nil
 }
