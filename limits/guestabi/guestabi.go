@@ -2,8 +2,8 @@
 // client asks it before a tool is registered and the worker before a module is
 // compiled, so that both name the same imports with the same words.
 //
-// It knows names and versions only. Whether a signature fits is for the engine
-// to say.
+// It checks names and versions. Whether a module's signature fits is for the
+// engine to say; the signatures of WASI 0.2 are kept here for the host's tests.
 package guestabi
 
 import (
