@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"iter"
 	"maps"
 	"sync"
@@ -306,4 +305,28 @@ func TestBatchSpecIsJudged(t *testing.T) {
 	}
 }
 
-var _ = fmt.Sprint
+// TestBatchClosedTooEarly: one of two submitters is interrupted and closes the
+// batch, which ends; the other is told, and submitting again mends it.
+func TestBatchClosedTooEarly(t *testing.T) {
+	f := newFleet(t)
+	var r runs
+	f.worker("w", r.handler, coordinator)
+	spec := BatchSpec{ID: "early", Fingerprint: "same", Chunk: 100}
+	one, other := f.open(spec), f.open(spec)
+	f.fill(one, 0, 100)
+	f.closeBatch(one, 100)
+	f.endedBatch("early")
+	if err := other.SubmitMany(f.ctx, 100, jobsOf("early", 100, 50), func(int, int) {}); !errors.Is(err, ErrBatchSuperseded) {
+		t.Errorf("an ended batch takes jobs: %v", err)
+	}
+	if err := other.Close(f.ctx, 150); !errors.Is(err, ErrBatchSuperseded) {
+		t.Errorf("an ended batch is closed with more: %v", err)
+	}
+	again := f.open(spec)
+	f.fill(again, 0, 150)
+	f.closeBatch(again, 150)
+	wantCounts(t, f.endedBatch("early"), map[Outcome]int{Succeeded: 150})
+	if n := r.of(numbered("early", 0)); n != 1 {
+		t.Errorf("a job ran %d times", n)
+	}
+}

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"iter"
-	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -66,8 +65,10 @@ type OpenBatch struct {
 var (
 	// ErrBatchCanceled says that somebody cancelled the batch.
 	ErrBatchCanceled = errors.New("the batch was canceled")
-	// ErrBatchSuperseded says that something else is submitted under the id.
-	ErrBatchSuperseded = errors.New("another submission uses the id of this batch")
+	// ErrBatchSuperseded says that something else is submitted under the id, or
+	// that somebody else closed the batch and it has ended. Opening it again and
+	// submitting everything again is safe.
+	ErrBatchSuperseded = errors.New("another submission uses the id of this batch, or has closed it; submit the same again to go on")
 )
 
 // OpenBatch makes a batch's record, or goes on with an open one of the same
@@ -151,8 +152,12 @@ func (b *OpenBatch) publish(ctx context.Context, from int, ids []string, msgs []
 			return 0, err
 		}
 	}
-	if err := b.Check(ctx); err != nil {
+	now, err := b.check(ctx)
+	if err != nil {
 		return 0, err
+	}
+	if now.State == BatchEnded && from+len(ids) > now.Total { // it would not be counted any more
+		return 0, fmt.Errorf("batch %s: %w", b.rec.ID, ErrBatchSuperseded)
 	}
 	list, err := b.list(from, ids)
 	if err != nil {
@@ -181,20 +186,25 @@ func (b *OpenBatch) list(from int, ids []string) (*nats.Msg, error) {
 // Check tells by ErrBatchCanceled or ErrBatchSuperseded whether there is still
 // use in submitting.
 func (b *OpenBatch) Check(ctx context.Context) error {
+	_, err := b.check(ctx)
+	return err
+}
+
+func (b *OpenBatch) check(ctx context.Context) (*Batch, error) {
 	book, err := b.c.batches(ctx)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	now, _, err := book.get(ctx, b.rec.Tenant, b.rec.ID)
 	switch {
 	case err != nil:
-		return err
+		return nil, err
 	case now == nil || now.Generation != b.rec.Generation:
-		return fmt.Errorf("batch %s: %w", b.rec.ID, ErrBatchSuperseded)
+		return nil, fmt.Errorf("batch %s: %w", b.rec.ID, ErrBatchSuperseded)
 	case now.CancelRequested:
-		return fmt.Errorf("batch %s: %w", b.rec.ID, ErrBatchCanceled)
+		return nil, fmt.Errorf("batch %s: %w", b.rec.ID, ErrBatchCanceled)
 	}
-	return nil
+	return now, nil
 }
 
 // Close says that the batch consists of its first total positions. Of several
@@ -213,10 +223,11 @@ func (b *OpenBatch) Close(ctx context.Context, total int) error {
 			return nil, ErrBatchCanceled
 		case old.State != BatchOpen && old.Total >= total:
 			return nil, errUnchanged
+		case old.State == BatchEnded: // lists that came after that are gone
+			return nil, ErrBatchSuperseded
 		}
 		next := old.clone()
 		next.State, next.Total, next.ClosedAt = BatchClosed, total, now
-		next.EndedAt, next.Announced, next.Notice = time.Time{}, false, nil
 		return next, nil
 	})
 	if err != nil {
