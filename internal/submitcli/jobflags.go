@@ -31,6 +31,7 @@ type jobFlags struct {
 	allowDangerous                   bool
 	once                             onceFlags
 	when                             whenFlags
+	line                             lineFlags
 }
 
 func (f *jobFlags) register(fs *pflag.FlagSet) {
@@ -63,6 +64,7 @@ func (f *jobFlags) register(fs *pflag.FlagSet) {
 	fs.StringArrayVar(&f.labels, "label", nil, "KEY=VALUE to find the job by; repeatable")
 	f.once.register(fs)
 	f.when.register(fs)
+	f.line.register(fs)
 	fs.IntVar(&f.maxAttempts, "max-attempts", 0, "tries in all when the fleet fails; the worker's default when absent")
 }
 
@@ -141,7 +143,7 @@ func (f *jobFlags) job(up *uploads) (*jobs.Job, []output, error) {
 		V: jobs.WireVersion, ID: f.id, Priority: jobs.Priority(f.priority), Options: opt, Labels: labels,
 		Retry: jobs.Retry{MaxAttempts: f.maxAttempts},
 	}
-	return j, outs, errors.Join(err, f.once.apply(j), f.when.apply(j))
+	return j, outs, errors.Join(err, f.once.apply(j), f.when.apply(j), f.line.apply(j))
 }
 
 // bare drops the field of an error that a flag names already.

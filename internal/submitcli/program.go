@@ -60,9 +60,9 @@ func (a *app) root() *cobra.Command {
 	root.SetFlagErrorFunc(explainFlag)
 	a.globals.register(root.PersistentFlags())
 	root.AddCommand(
-		a.runCommand(), a.batchCommand(), a.scheduleCommand(), a.batchesCommand(), a.toolCommand(),
+		a.runCommand(), a.batchCommand(), a.batchesCommand(), a.scheduleCommand(), a.toolCommand(),
 		a.statusCommand(), a.listCommand(), a.resultCommand(), a.logsCommand(), a.waitCommand(), a.cancelCommand(), a.eventsCommand(),
-		a.traceCommand(), a.deadCommand(), a.mcpCommand(), a.versionCommand(),
+		a.traceCommand(), a.deadCommand(), a.tenantCommand(), a.mcpCommand(), a.versionCommand(),
 	)
 	return root
 }
