@@ -153,7 +153,7 @@ func TestAfterHopeless(t *testing.T) {
 func TestReleaseByTwo(t *testing.T) {
 	f := newFleet(t)
 	var r runs
-	const n = 200
+	const n = 100
 	for i := range n {
 		f.submit(after(numbered("held", i), "gate"))
 	}
@@ -245,7 +245,7 @@ func TestReleaseMeetsCancel(t *testing.T) {
 // coordinator that starts after them.
 func TestReleaseThousands(t *testing.T) {
 	f := newFleet(t)
-	const n = 1200 // more than are read at once
+	const n = 1050 // more than are read at once
 	all := func(yield func(JobWithContext, error) bool) {
 		for i := range n {
 			if !yield(JobWithContext{f.ctx, after(numbered("held", i), "gate")}, nil) {
