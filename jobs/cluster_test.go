@@ -94,4 +94,17 @@ func TestClusterLosesNode(t *testing.T) {
 	if _, err := f.client.status.Create(ctx, recordKey(DefaultTenant, numbered("c", 0)), []byte("{}")); !isConflict(err) {
 		t.Errorf("a conflict is not seen as one: %v", err)
 	}
+
+	// A batch is listed and counted on replicas as on one server.
+	f.eventually("a batch is submitted", func() bool { // again and again, as a user would
+		b, err := f.client.OpenBatch(ctx, BatchSpec{ID: "r3", Fingerprint: "same", Chunk: 100})
+		if err == nil {
+			err = b.SubmitMany(ctx, 0, jobsOf("r3", 0, 250), func(int, int) {})
+		}
+		if err == nil {
+			err = b.Close(ctx, 250)
+		}
+		return err == nil
+	})
+	wantCounts(t, f.endedBatch("r3"), map[Outcome]int{Succeeded: 250})
 }
