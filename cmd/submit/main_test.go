@@ -159,7 +159,8 @@ func TestGolden(t *testing.T) {
 		"over the ceiling":    {"", []string{"run", "noop", "--timeout", "100h"}, 128, "", "wasm_timeout"},
 		"no such tool":        {"", []string{"run", "probee"}, 127, "", "not found"},
 		"a slip":              {"", []string{"run", "noop", "--fule", "1"}, 2, "", "did you mean --fuel?"},
-		"a prefix of nothing": {"", []string{"run", "noop", "--work-dir", "s3://boxfleet/inputs/default/none/"}, 126, "", "nothing is under this prefix"},
+		"a prefix of nothing": {"", []string{"run", "probe", "--work-dir", "s3://boxfleet/inputs/default/none/"}, 126, "", "nothing is under this prefix"},
+		"level of the tool":   {"", []string{"run", "noop", "--work-dir", "s3://boxfleet/inputs/default/none/"}, 128, "", "level.none.files"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got := submit(t, tc.stdin, tc.args...)
