@@ -210,6 +210,7 @@ func (d *dispatcher) belled() {
 	for _, name := range keys {
 		if q := t.names[name]; q != nil {
 			t.reopen(q)
+			q.rung = true // the server may need a moment to see that there is room
 		}
 	}
 }

@@ -133,7 +133,7 @@ func TestSingleJobMeetsABacklog(t *testing.T) {
 			running, worst := 0, 0
 			var small *queue
 			since := 0
-			for step := 0; left > 1000*backlogs; step++ {
+			for step := 0; step < 5000 && left > 1000*backlogs; step++ {
 				if small == nil && rng.IntN(50) == 0 { // a job comes
 					small = turns.add(consumerName("small", Priorities[rng.IntN(3)]))
 					turns.heat(small)
