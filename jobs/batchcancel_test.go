@@ -50,12 +50,16 @@ func TestCancelBatch(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if late := f.result("late"); late.Result.Outcome != Canceled {
+		t.Errorf("what was submitted to a cancelled batch ended as %+v", late.Result)
+	}
 	rec := f.endedBatch("c")
-	if !rec.CancelRequested || rec.Counts[Canceled] != 250 || rec.Counts[Succeeded] != 1 || rec.Total != 251 {
+	// On a slow machine the batch may have ended before the late list came.
+	if !rec.CancelRequested || rec.Counts[Succeeded] != 1 || rec.Counts[Canceled] != rec.Total-1 || rec.Total < 250 || rec.Total > 251 {
 		t.Errorf("the batch ended as %+v", rec)
 	}
 	again, err := f.client.CancelBatch(f.ctx, "c")
-	if err != nil || again.Done != 251 || again.Queued+again.Requested != 0 {
+	if err != nil || again.Done != rec.Total || again.Queued+again.Requested != 0 {
 		t.Errorf("cancelling again gives %+v, %v", again, err)
 	}
 	f.noLists()
