@@ -157,15 +157,6 @@ func (c *batchCounter) close() {
 	}
 }
 
-// stopWatch ends a watch whose updates may not all have been taken.
-func stopWatch(watch jetstream.KeyWatcher) {
-	go func() { // ends when Stop has closed the channel
-		for range watch.Updates() {
-		}
-	}()
-	_ = watch.Stop()
-}
-
 // learn takes in a record as the watch gives it.
 func (c *batchCounter) learn(entry jetstream.KeyValueEntry) {
 	key := entry.Key()

@@ -92,7 +92,7 @@ func readKeys(ctx context.Context, kv jetstream.KeyValue) (map[string]keyEntry, 
 	if err != nil {
 		return nil, fmt.Errorf("read the keys: %w", err)
 	}
-	defer func() { _ = watch.Stop() }()
+	defer stopWatch(watch)
 	notes := map[string]keyEntry{}
 	for {
 		select {

@@ -52,7 +52,7 @@ func (c *Client) RecordHeads(ctx context.Context) iter.Seq2[RecordHead, error] {
 			yield(RecordHead{}, fmt.Errorf("list jobs: %w", err))
 			return
 		}
-		defer func() { _ = watch.Stop() }()
+		defer stopWatch(watch)
 		for {
 			select {
 			case <-ctx.Done():

@@ -298,7 +298,7 @@ func (w *Worker) readKeys(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer func() { _ = watch.Stop() }()
+	defer stopWatch(watch)
 	for {
 		select {
 		case <-ctx.Done():

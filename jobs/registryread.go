@@ -31,7 +31,7 @@ func read(ctx context.Context, kv jetstream.KeyValue, filters []string, opts ...
 	if err != nil {
 		return nil, err
 	}
-	defer func() { _ = watch.Stop() }()
+	defer stopWatch(watch)
 	got := keysAndValues{}
 	for {
 		select {

@@ -90,7 +90,7 @@ func (w *Worker) readTenants(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer func() { _ = watch.Stop() }()
+	defer stopWatch(watch)
 	book, seen := w.tenants, map[string]bool{}
 	for {
 		select {
