@@ -330,3 +330,20 @@ func TestBadKeys(t *testing.T) {
 		t.Fatalf("requests were made: %q", r)
 	}
 }
+
+// TestConditionalPutProbeUnheard: the probe's first request arrives and its
+// answer does not; that its repetition is refused is the proof.
+func TestConditionalPutProbeUnheard(t *testing.T) {
+	t.Parallel()
+	store, proxy := proxied(t)
+	proxy.Set(faultproxy.Fault{Name: "unheard", Match: faultproxy.Method("PUT", "probes/"), Times: 1, CutResponse: true})
+	if err := store.CheckConditionalPut(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if proxy.Count("unheard") != 1 {
+		t.Error("every answer was heard")
+	}
+	for o := range store.List(t.Context(), "", "probes/") {
+		t.Errorf("%s stayed", o.Key)
+	}
+}

@@ -1,6 +1,8 @@
 package executor_test
 
 import (
+	"maps"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -161,4 +163,50 @@ func TestMemoryBudget(t *testing.T) {
 	res := r.run(t, r.act(t, "say on", limits.RunOption{WasmMaxMemorySize: 128 * limits.MiB}))
 	want{outcome: jobs.Denied, err: []string{"wasm_max_memory_size", "128MiB", "64MiB"}}.check(t, res)
 	want{outcome: jobs.Succeeded, stdout: "on\n"}.check(t, r.run(t, r.act(t, "say on", limits.RunOption{WasmMaxMemorySize: 64 * limits.MiB})))
+}
+
+// TestMemoryBudgetHolds: what runs at once never declares more than the budget
+// together, though slots are free; small jobs share it, and a big one is not
+// overtaken for ever.
+func TestMemoryBudgetHolds(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, options{config: func(c *executor.Config) { c.MemoryBudget = 64 * limits.MiB }})
+	declared := map[string]int64{} // by trace
+	submit := func(size limits.Bytes) string {
+		return r.submit(t, r.act(t, "sleep 1", limits.RunOption{WasmMaxMemorySize: size}))
+	}
+	ids := map[string]limits.Bytes{}
+	for range 5 {
+		ids[submit(24*limits.MiB)] = 24 * limits.MiB
+	}
+	ids[submit(64*limits.MiB)] = 64 * limits.MiB
+	for range 5 {
+		ids[submit(16*limits.MiB)] = 16 * limits.MiB
+	}
+	for id, rec := range r.await(t, slices.Collect(maps.Keys(ids))...) {
+		want{outcome: jobs.Succeeded}.check(t, rec.Result)
+		declared[rec.Result.TraceID] = int64(ids[id])
+	}
+	type edge struct {
+		at time.Time
+		by int64
+	}
+	var edges []edge
+	for _, s := range spans.GetSpans() {
+		if n, ours := declared[s.SpanContext.TraceID().String()]; ours && s.Name == jobs.PhaseRun {
+			edges = append(edges, edge{s.StartTime, n}, edge{s.EndTime, -n})
+		}
+	}
+	if len(edges) != 2*len(ids) {
+		t.Fatalf("%d runs of %d jobs were traced", len(edges)/2, len(ids))
+	}
+	slices.SortFunc(edges, func(a, b edge) int { return a.at.Compare(b.at) })
+	now, most := int64(0), int64(0)
+	for _, e := range edges {
+		now += e.by
+		most = max(most, now)
+	}
+	if most > int64(64*limits.MiB) || most < int64(48*limits.MiB) {
+		t.Errorf("at most %d bytes were declared at once, the budget is %d", most, 64*limits.MiB)
+	}
 }
