@@ -225,7 +225,10 @@ func (p *places) settle(ctx context.Context, want int, renew, idle bool) error {
 		}
 		p.mu.Lock()
 		p.held, p.good = goal, began.Add(k.ackWait*3/4)
-		granted := goal > p.used
+		if p.over { // jobs may have ended while it was written: none is to follow them
+			p.held = min(p.held, p.used)
+		}
+		granted := p.held > p.used
 		p.mu.Unlock()
 		switch {
 		case goal > mine && granted:
