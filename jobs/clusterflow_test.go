@@ -37,16 +37,19 @@ func waitingOnACluster(f *testFleet, r *runs) (check func()) {
 				f.t.Errorf("%s: %+v", rec.ID, rec.Result)
 			}
 		}
-		ticks := 0
-		r.mu.Lock()
-		for id := range r.n {
-			if strings.HasPrefix(id, "tick-") {
-				ticks++
+		starts := func() (n int) {
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			for id := range r.n {
+				if strings.HasPrefix(id, "tick-") {
+					n++
+				}
 			}
+			return n
 		}
-		r.mu.Unlock()
-		took := time.Since(started)
-		if most := int(took/time.Second) + 2; ticks == 0 || ticks > most {
+		f.eventually("the schedule has started a job", func() bool { return starts() > 0 })
+		ticks, took := starts(), time.Since(started)
+		if most := int(took/time.Second) + 2; ticks > most {
 			f.t.Errorf("%d starts of a schedule in %s", ticks, took)
 		}
 		f.t.Logf("%d starts of a schedule of one second in %s", ticks, took.Round(time.Second))
