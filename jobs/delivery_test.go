@@ -113,7 +113,7 @@ func each(ctx context.Context, prefix string, n int) iter.Seq2[JobWithContext, e
 
 func TestBatchOfThousands(t *testing.T) {
 	f := newFleet(t)
-	const n = 3000
+	const n = 1500 // more than one atomic batch
 	var r runs
 	for i := range 3 {
 		f.worker(fmt.Sprintf("w%d", i), r.handler, nil)

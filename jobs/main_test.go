@@ -41,7 +41,7 @@ func impatient(c *WorkerConfig) {
 }
 
 // patience bounds every wait of a test that passes long before it.
-const patience = 2 * time.Minute
+const patience = 3 * time.Minute
 
 var testTool = Tool{Name: "noop", Version: "1.0.0", Digest: artifacts.Digest("sha256:" + strings.Repeat("ab", 32)), Size: 10}
 
