@@ -169,8 +169,12 @@ func TestEventsSince(t *testing.T) {
 	}
 	// Nothing has happened since tomorrow.
 	later := f.follow(EventFilter{Since: time.Now().Add(24 * time.Hour)})
-	f.submit(newJob("last"))
-	f.hears(later, "last done succeeded")
+	n := 0
+	f.eventually("a job's end is told", func() bool { // once the follower listens
+		n++
+		f.submit(newJob(numbered("last", n)))
+		return slices.ContainsFunc(later.lines(), func(l string) bool { return strings.HasPrefix(l, "last-") && strings.HasSuffix(l, " done succeeded") })
+	})
 	if slices.Contains(later.lines(), "early done succeeded") {
 		t.Error("what happened before --since is told")
 	}
