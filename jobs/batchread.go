@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"iter"
-	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -172,6 +171,3 @@ func (c *Client) seqAt(ctx context.Context, stream, subject string, at time.Time
 	})
 	return seq, err
 }
-
-// jobOfKey gives the job id of a status key of this tenant.
-func (c *Client) jobOfKey(key string) string { return strings.TrimPrefix(key, c.tenant+".") }

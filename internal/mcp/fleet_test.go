@@ -37,13 +37,12 @@ var theFleet *testFleet
 type guest func(ctx context.Context, a *jobs.Attempt) (*jobs.Result, error)
 
 type testFleet struct {
-	dir     string // of its context file
-	store   *artifacts.Store
-	nc      *nats.Conn
-	js      jetstream.JetStream
-	mu      sync.Mutex
-	guests  map[string]guest
-	running sync.WaitGroup
+	dir    string // of its context file
+	store  *artifacts.Store
+	nc     *nats.Conn
+	js     jetstream.JetStream
+	mu     sync.Mutex
+	guests map[string]guest
 }
 
 func TestMain(m *testing.M) {

@@ -106,9 +106,9 @@ func (m *core) bytes() []byte {
 
 // comp writes components. Each method gives the index of what it added.
 type comp struct {
-	b                                                      []byte
-	modules, coreInstances, coreFuncs, memories, tables    int
-	types, funcs, instances, components, exports, imported int
+	b                                                   []byte
+	modules, coreInstances, coreFuncs, memories, tables int
+	types, funcs, instances, components                 int
 }
 
 func newComp() *comp { return &comp{b: []byte("\x00asm\x0d\x00\x01\x00")} }
@@ -230,7 +230,6 @@ var (
 	u64Type     = []byte{0x40, 0, 0, 0x77}
 	u8List      = []byte{0x70, 0x7d}
 	resultType  = []byte{0x6a, 0, 0}
-	borrowOne   = []byte{0x68, 1}
 	defineType  = func(t []byte) []byte { return cat(1, t) }
 	exportFunc  = func(name string, t int) []byte { return cat(4, 0, name, 1, u32(t)) }
 	newResource = func(name string) []byte { return cat(4, 0, name, 3, 1) }
