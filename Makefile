@@ -17,7 +17,7 @@ endif
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
 .DEFAULT_GOAL := help
-.PHONY: help build toolbox toolbox-large toolbox-large-test demo test test-race-note lint bench chaos soak scale docs clean
+.PHONY: help build toolbox toolbox-large toolbox-large-test demo test browser-test test-race-note lint bench chaos soak scale docs clean
 
 help: ## print this list
 	@awk -F':.*## ' '/^[a-z][a-z-]*:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,6 +45,9 @@ test: build toolbox test-race-note ## run every test against real servers, with 
 	$(TEST_ENV) $(GO) test $(RACE) -timeout 12m ./...
 	cd internal/devs3 && CGO_ENABLED=0 $(GO) test ./...
 	cd toolbox && CGO_ENABLED=0 $(GO) test ./...
+
+browser-test: build toolbox ## open the dashboard and the load test's report in Chromium (Debian's package chromium)
+	cd internal/browsertest && CGO_ENABLED=0 $(GO) vet ./... && CGO_ENABLED=0 $(GO) test -count 1 -timeout 5m ./...
 
 test-race-note:
 ifeq ($(RACE),)
