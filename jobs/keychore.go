@@ -33,11 +33,12 @@ func (w *Worker) tendKeys(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	var bare map[string]bool
 	for round := 1; ctx.Err() == nil; round++ {
 		if !sleep(ctx, w.cfg.tendEvery) {
 			return nil
 		}
-		if err := w.tendOnce(ctx, kv); err != nil {
+		if bare, err = w.tendOnce(ctx, kv, bare); err != nil {
 			return err
 		}
 		if round%strayEvery == 0 {
@@ -49,23 +50,36 @@ func (w *Worker) tendKeys(ctx context.Context) error {
 	return nil
 }
 
-// tendOnce looks at every key.
-func (w *Worker) tendOnce(ctx context.Context, kv jetstream.KeyValue) error {
+// tendOnce looks at every key. Given the consumers of keys that the last look
+// found without a note, it tells those of this one.
+func (w *Worker) tendOnce(ctx context.Context, kv jetstream.KeyValue, bareBefore map[string]bool) (map[string]bool, error) {
 	notes, err := readKeys(ctx, kv)
-	if err != nil || len(notes) == 0 {
-		return err
+	if err != nil {
+		return nil, err
 	}
 	names, err := w.consumers(ctx)
 	if err != nil {
-		return fmt.Errorf("list the queues: %w", err)
+		return nil, fmt.Errorf("list the queues: %w", err)
 	}
 	there := make(map[string]bool, len(names))
+	bare := map[string]bool{}
 	for _, name := range names {
 		there[name] = true
+		tenant, l := splitConsumer(name)
+		if _, noted := notes[keyDocument(tenant, l)]; noted || !l.isKey() || !isQueue(name) {
+			continue
+		}
+		bare[name] = true
+		if !bareBefore[name] {
+			continue // its note may be newer than the look at the notes
+		}
+		if err := w.tendBare(ctx, kv, name); err != nil && ctx.Err() == nil {
+			w.log.Debug("cannot look after a queue that has no key, trying again", "queue", name, "error", err)
+		}
 	}
 	for doc, n := range notes {
 		if ctx.Err() != nil {
-			return nil
+			return nil, nil
 		}
 		queue, ok := queueOfKey(doc)
 		if !ok {
@@ -75,7 +89,21 @@ func (w *Worker) tendOnce(ctx context.Context, kv jetstream.KeyValue) error {
 			w.log.Debug("cannot look after a key, trying again", "key", doc, "error", err)
 		}
 	}
-	return nil
+	return bare, nil
+}
+
+// tendBare removes the consumer of a key that is forgotten: of a submitter that
+// was frozen for so long that the key's note went between its two steps, the
+// note and the consumer.
+func (w *Worker) tendBare(ctx context.Context, kv jetstream.KeyValue, queue string) error {
+	tenant, l := splitConsumer(queue)
+	if note, _, err := readKey(ctx, kv, keyDocument(tenant, l)); err != nil || note != nil {
+		return err
+	}
+	if n, err := w.queueLength(ctx, queue); err != nil || n > 0 {
+		return err
+	}
+	return w.removeQueue(ctx, tenant, l)
 }
 
 // keyEntry is a key's note as it was read.
@@ -148,11 +176,17 @@ func (w *Worker) tendKey(ctx context.Context, kv jetstream.KeyValue, doc, queue 
 	if n, err := w.queueLength(ctx, queue); err != nil || n > 0 {
 		return err
 	}
+	return w.removeQueue(ctx, tenant, l)
+}
+
+// removeQueue removes the consumer of a lane, and makes it again if a job came
+// in the meantime.
+func (w *Worker) removeQueue(ctx context.Context, tenant string, l lane) error {
+	queue := consumerName(tenant, l)
 	if err := w.js.DeleteConsumer(ctx, StreamJobs, queue); err != nil && !errors.Is(err, jetstream.ErrConsumerNotFound) {
 		return err
 	}
 	w.log.Debug("removed the queue of an idle key", "queue", queue)
-	// A job may have come in the meantime.
 	waiting, err := w.lastOf(ctx, tenant, l)
 	if err == nil && waiting != nil {
 		err = w.heal(ctx, tenant, l)
