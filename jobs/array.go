@@ -22,6 +22,9 @@ import (
 const (
 	// MaxArray is the most jobs of one array.
 	MaxArray = 1_000_000
+	// MaxArraySize is the most bytes that the messages of an array's jobs may
+	// have together: one message must not fill the queue's disk.
+	MaxArraySize = 1 << 30
 	// maxArrayID leaves room for the index in the jobs' ids.
 	maxArrayID = 56
 )
@@ -161,6 +164,9 @@ func (a *Array) pattern() (*pattern, error) {
 			return nil, fmt.Errorf("the job with index %d: %w", i, err)
 		}
 	}
+	if size := p.size(a.Count - 1); size > MaxArraySize/a.Count {
+		return nil, bad("count", "%d jobs of %d bytes are more than %d MiB of messages; submit fewer at once, or put what is large into the store", a.Count, size, MaxArraySize>>20)
+	}
 	return p, nil
 }
 
@@ -243,8 +249,13 @@ func newPattern(j *Job) (*pattern, error) {
 	}
 }
 
+// size is the length in bytes of the message of the job with an index.
+func (p *pattern) size(index int) int { return len(p.message(index)) }
+
 // job makes the job with an index.
-func (p *pattern) job(index int) (*Job, error) {
+func (p *pattern) job(index int) (*Job, error) { return Decode(p.message(index)) }
+
+func (p *pattern) message(index int) []byte {
 	var b bytes.Buffer
 	for i, part := range p.parts {
 		b.Write(part)
@@ -252,5 +263,5 @@ func (p *pattern) job(index int) (*Job, error) {
 			fmt.Fprintf(&b, "%0*d", p.width[i], index)
 		}
 	}
-	return Decode(b.Bytes())
+	return b.Bytes()
 }

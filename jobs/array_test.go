@@ -191,6 +191,7 @@ func TestArrayRefused(t *testing.T) {
 		"too long last": {func(a *Array) { a.Job.IdempotencyKey = strings.Repeat("k", 254) + "{{index}}" }, "index 1199"},
 		"one key":       {func(a *Array) { a.Job.IdempotencyKey = "k" }, "would make all jobs of the array one"},
 		"too large":     {func(a *Array) { a.Job.Args = []string{strings.Repeat("x", MaxJobSize)} }, "at most"},
+		"too much":      {func(a *Array) { a.Count, a.Job.Args = 20_000, []string{strings.Repeat("x", 60_000)} }, "1024 MiB"},
 		"other tenant":  {func(a *Array) { a.Tenant = "else" }, "tenant"},
 		"grows":         {func(a *Array) { a.Job.Args = []string{strings.Repeat("{{index:18}}", 4000)} }, "index 0"},
 	} {
