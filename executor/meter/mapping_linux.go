@@ -15,15 +15,25 @@ const (
 	keepClass = 64 // mappings kept in each class
 )
 
-// mapping is a private anonymous mapping.
+// mapping is a private mapping: of nothing, or of an image in front and of
+// nothing behind it.
 type mapping struct {
 	mem   []byte
 	class int
+	image *Image
 }
 
 var pool [maxClass + 1]struct {
 	mu   sync.Mutex
 	free []*mapping
+}
+
+// sizeClass is the class of the smallest mapping with room for size bytes.
+func sizeClass(size uint64) int {
+	if size <= 1<<minClass {
+		return minClass
+	}
+	return bits.Len64(size - 1)
 }
 
 // reserve gives a mapping of zeros with room for size bytes, or nil if the
@@ -32,10 +42,7 @@ func reserve(size uint64) *mapping {
 	if size > 1<<maxClass {
 		return nil
 	}
-	class := minClass
-	if size > 1<<minClass {
-		class = bits.Len64(size - 1)
-	}
+	class := sizeClass(size)
 	p := &pool[class]
 	p.mu.Lock()
 	if n := len(p.free); n > 0 {
@@ -63,13 +70,18 @@ func (m *mapping) size() uint64 { return uint64(len(m.mem)) }
 func (m *mapping) bytes(n uint64) []byte { return m.mem[:n:n] }
 
 // release gives the pages of the first used bytes back to the system and keeps
-// the mapping, which reads as zeros again.
+// the mapping, which reads as in the beginning again: what was written is gone,
+// and an image shows through (madvise(2), MADV_DONTNEED).
 func (m *mapping) release(used uint64) {
 	if used > 0 {
 		if unix.Madvise(m.mem[:used], unix.MADV_DONTNEED) != nil {
 			_ = unix.Munmap(m.mem)
 			return
 		}
+	}
+	if m.image != nil {
+		m.image.keep(m)
+		return
 	}
 	p := &pool[m.class]
 	p.mu.Lock()

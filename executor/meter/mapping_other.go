@@ -2,11 +2,14 @@
 
 package meter
 
+import "boxfleet/limits/metering"
+
 // mapping is memory of the Go heap on systems where nothing better is known:
 // growing copies.
 type mapping struct {
-	mem []byte
-	max uint64
+	mem   []byte
+	max   uint64
+	image *Image // always nil: images are copied
 }
 
 func reserve(size uint64) *mapping {
@@ -28,3 +31,14 @@ func (m *mapping) bytes(n uint64) []byte {
 }
 
 func (m *mapping) release(uint64) { m.mem = nil }
+
+func (m *mapping) discard() {}
+
+// imageFile is for systems on which images are mapped.
+type imageFile struct{}
+
+func newImageFile([]metering.Run, uint64) (*imageFile, int64) { return nil, 0 }
+
+func (*imageFile) close() {}
+
+func (*Image) reserve(size uint64) *mapping { return reserve(size) }

@@ -84,6 +84,7 @@ func (m *Meter) growTable(elements uint64) uint64 {
 type memory struct {
 	m       *Meter
 	mapping *mapping
+	image   *Image // what it begins with; nil for zeros
 	size    uint64
 	started bool
 }
@@ -91,8 +92,9 @@ type memory struct {
 // Allocate implements experimental.MemoryAllocator. The mapping is reserved
 // for the largest size the memory may reach, so growing never copies.
 func (m *Meter) Allocate(_, max uint64) experimental.LinearMemory {
-	mem := &memory{m: m}
-	mem.mapping = reserve(min(max, m.limits.Memory))
+	mem := &memory{m: m, image: m.image}
+	m.image = nil
+	mem.mapping = mem.image.reserve(min(max, m.limits.Memory))
 	m.memories = append(m.memories, mem)
 	return mem
 }
@@ -108,9 +110,13 @@ func (mem *memory) Reallocate(size uint64) []byte {
 		}
 		return nil
 	}
-	mem.started = true
 	mem.size = size
-	return mem.mapping.bytes(size)
+	b := mem.mapping.bytes(size)
+	if !mem.started {
+		mem.started = true
+		mem.begin(b)
+	}
+	return b
 }
 
 // Free implements experimental.LinearMemory. The mapping stays with the meter

@@ -106,6 +106,7 @@ type Meter struct {
 	lastYield  int64
 	refills    int64
 	memories   []*memory
+	image      *Image // of the next memory
 	closed     bool
 
 	consumed atomic.Uint64 // as of the last refill

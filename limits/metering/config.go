@@ -54,6 +54,10 @@ type Config struct {
 	// filled with zeros to make them one, in bytes; 0 means 4 KiB, negative
 	// means that segments are left alone.
 	DataGap int
+	// Images takes what active data segments write out of the module and puts
+	// it into [Module.Image]. A host that sets it must write the image into the
+	// memory of every instance before anything of the module runs.
+	Images bool
 	// KeepCustom keeps custom sections other than the name section. They are
 	// dropped by default: no engine needs them and debug sections cost load
 	// time. Sections whose name starts with ".debug_" are always dropped.
@@ -86,6 +90,6 @@ func (c Config) withDefaults() Config {
 // key of every cache of what was compiled.
 func (c Config) Key() string {
 	c = c.withDefaults()
-	return fmt.Sprintf("m%d t%d g%d k%t p%t l%d.%d.%d.%d", Version, c.MaxTableElements, c.DataGap,
-		c.KeepCustom, c.PreciseTraps, c.MaxModuleBytes, c.MaxFunctionBytes, c.MaxFunctionLocals, c.MaxLocals)
+	return fmt.Sprintf("m%d t%d g%d i%t k%t p%t l%d.%d.%d.%d", Version, c.MaxTableElements, c.DataGap,
+		c.Images, c.KeepCustom, c.PreciseTraps, c.MaxModuleBytes, c.MaxFunctionBytes, c.MaxFunctionLocals, c.MaxLocals)
 }

@@ -39,7 +39,7 @@ func (m *Module) WriteReport(w io.Writer) error {
 	line("exports        %d; a command: %t; a start function: %t", len(i.Exports), i.IsCommand(), i.HasStart)
 	line("checks         %d of the fuel, %d of the stack", s.Checks, s.StackChecks)
 	line("fuel updates   %d", s.Updates)
-	line("data segments  %d joined to others", s.SegmentsJoined)
+	line("data segments  %d joined to others, %d moved to the image", s.SegmentsJoined, s.SegmentsMoved)
 	line("code           %d -> %d bytes (%+.1f %%)", s.CodeIn, s.CodeOut, percent(s.CodeIn, s.CodeOut))
 	line("module         %d -> %d bytes (%+.1f %%)", s.BytesIn, s.BytesOut, percent(s.BytesIn, s.BytesOut))
 	_, err := io.WriteString(w, b.String())

@@ -8,6 +8,10 @@ type Module struct {
 	Info  *Info  // of the original
 	Stats Stats
 
+	// Image is what the memory must hold when an instance begins, in ascending
+	// order; nil unless Config.Images is set and the module has enough data.
+	Image []Run
+
 	// FuelGlobal is the index of the injected global that holds the rest of
 	// the current slice. It is the last of the module; the one before it holds
 	// the rest of the stack allowance. Hosts find them with an engine's means;
@@ -22,6 +26,7 @@ type Stats struct {
 	Updates        int // places where the fuel is changed
 	StackChecks    int // functions whose stack is counted
 	SegmentsJoined int // data segments that went into others
+	SegmentsMoved  int // data segments that went into the image
 	BytesIn        int
 	BytesOut       int
 	CodeIn         int // size of the code section
@@ -68,16 +73,19 @@ func Rewrite(wasm []byte, cfg Config) (*Module, error) {
 		}
 	}
 	e.stats.BytesIn, e.stats.CodeIn = len(wasm), m.codeBytes
-	out.Wasm = m.assemble(e)
+	var segments []segment
+	if out.Image, segments = m.takeImage(&e.stats); out.Image == nil {
+		segments = m.coalesce(&e.stats)
+	}
+	out.Wasm = m.assemble(e, segments)
 	e.stats.BytesOut = len(out.Wasm)
 	out.Stats = e.stats
 	return out, nil
 }
 
-// assemble writes the sections in their order.
-func (m *module) assemble(e *emitter) []byte {
+// assemble writes the sections in their order, the given data segments last.
+func (m *module) assemble(e *emitter, segments []segment) []byte {
 	j := e.inj
-	segments := m.coalesce(&e.stats)
 	dataSize := 0
 	for _, s := range segments {
 		dataSize += len(s.init) + 16
