@@ -50,7 +50,7 @@ func (c *Client) tryCancel(ctx context.Context, id string) (CancelState, error) 
 		if err := c.putRecord(ctx, rec, rev); err != nil {
 			return "", err
 		}
-		return CancelRequested, c.nc.Publish(cancelSubject(c.tenant, id), nil)
+		return CancelRequested, c.nc.Publish(via(c.nc, cancelSubject(c.tenant, id)), nil)
 	}
 	rec.State, rec.Worker = Done, ""
 	rec.Result = &Result{
@@ -61,7 +61,7 @@ func (c *Client) tryCancel(ctx context.Context, id string) (CancelState, error) 
 		return "", err
 	}
 	if data, err := rec.encode(); err == nil {
-		_ = c.nc.Publish(doneSubject(c.tenant, rec.Batch, id), data)
+		_ = c.nc.Publish(via(c.nc, doneSubject(c.tenant, rec.Batch, id)), data)
 	}
 	return CanceledQueued, c.purge(ctx, id)
 }

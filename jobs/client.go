@@ -42,17 +42,15 @@ type Client struct {
 }
 
 // NewClient binds to the streams and buckets of a fleet; ErrNoFleet when they
-// are not there.
+// are not there. An empty tenant means that of the connection's identity, or
+// DefaultTenant.
 func NewClient(ctx context.Context, nc *nats.Conn, js jetstream.JetStream, tenant string) (*Client, error) {
-	if tenant == "" {
-		tenant = DefaultTenant
-	}
-	if !ValidID(tenant) {
-		return nil, fmt.Errorf("tenant %q is not 1 to 64 letters, digits, - or _", tenant)
+	tenant, err := tenantOf(nc, tenant)
+	if err != nil {
+		return nil, err
 	}
 	c := &Client{nc: nc, js: js, tenant: tenant, clock: newFleetClock(nil)}
 	c.queues = newQueueMaker(js, c.clock.now)
-	var err error
 	if c.status, err = bindBucket(ctx, js, BucketStatus); err != nil {
 		return nil, err
 	}
@@ -226,8 +224,8 @@ const leastAtomicBatch = 200
 // tryAtomic stores all messages as one atomic batch. It says whether the server
 // took it: if not, nothing of it is stored.
 func (c *Client) tryAtomic(ctx context.Context, msgs []*nats.Msg) (taken bool, err error) {
-	if len(msgs) < leastAtomicBatch {
-		return false, nil
+	if len(msgs) < leastAtomicBatch || IdentityOf(c.nc).Gated() {
+		return false, nil // the gates share the work, and a batch's messages must come in order
 	}
 	err = c.publishAtomic(ctx, msgs)
 	var refused *batchRefused

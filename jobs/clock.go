@@ -63,7 +63,7 @@ func (c *fleetClock) sync(ctx context.Context, nc *nats.Conn) error {
 	best, offset := time.Duration(-1), time.Duration(0)
 	for range clockSamples {
 		started, sent := time.Now(), c.local()
-		reply, err := nc.RequestWithContext(ctx, "$JS.API.STREAM.INFO."+StreamJobs, nil)
+		reply, err := nc.RequestWithContext(ctx, via(nc, "$JS.API.STREAM.INFO."+StreamJobs), nil)
 		if err != nil {
 			return fmt.Errorf("ask for the server's time: %w", err)
 		}

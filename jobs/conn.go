@@ -30,7 +30,7 @@ type ConnConfig struct {
 	Log  *slog.Logger
 }
 
-func (c ConnConfig) options(log *slog.Logger) []nats.Option {
+func (c ConnConfig) options(log *slog.Logger, who Identity) []nats.Option {
 	opts := []nats.Option{
 		nats.Name(c.Name),
 		nats.MaxReconnects(-1),
@@ -52,6 +52,9 @@ func (c ConnConfig) options(log *slog.Logger) []nats.Option {
 	}
 	if c.CredsFile != "" {
 		opts = append(opts, nats.UserCredentials(c.CredsFile))
+	}
+	if who.Gated() {
+		opts = append(opts, nats.CustomInboxPrefix(who.InboxPrefix()))
 	}
 	if c.CAFile != "" {
 		opts = append(opts, nats.RootCAs(c.CAFile))
@@ -78,12 +81,19 @@ func Connect(ctx context.Context, c ConnConfig) (*nats.Conn, jetstream.JetStream
 			return nil, nil, fmt.Errorf("connect to NATS at %s: %w", redact(c.URL), err)
 		}
 	}
+	var who Identity
+	if c.CredsFile != "" {
+		var err error
+		if who, err = ReadIdentity(c.CredsFile); err != nil {
+			return nil, nil, fmt.Errorf("connect to NATS at %s: %w", redact(c.URL), err)
+		}
+	}
 	policy := backoff.NewExponentialBackOff(
 		backoff.WithInitialInterval(100*time.Millisecond), backoff.WithMaxInterval(5*time.Second), backoff.WithMaxElapsedTime(c.Wait))
 	var nc *nats.Conn
 	dial := func() error {
 		var err error
-		nc, err = nats.Connect(c.URL, c.options(log)...)
+		nc, err = nats.Connect(c.URL, c.options(log, who)...)
 		switch {
 		case errors.Is(err, nats.ErrAuthorization), errors.Is(err, nats.ErrAuthExpired):
 			return backoff.Permanent(fmt.Errorf("%w: check the user and password, or the creds file", err))
@@ -103,7 +113,7 @@ func Connect(ctx context.Context, c ConnConfig) (*nats.Conn, jetstream.JetStream
 	if err != nil {
 		return nil, nil, fmt.Errorf("connect to NATS at %s: %w", redact(c.URL), err)
 	}
-	js, err := jetstream.New(nc, jetstream.WithPublishAsyncMaxPending(4096), jetstream.WithPublishAsyncTimeout(30*time.Second))
+	js, err := openJetStream(nc, jetstream.WithPublishAsyncMaxPending(4096), jetstream.WithPublishAsyncTimeout(30*time.Second))
 	if err != nil {
 		nc.Close()
 		return nil, nil, fmt.Errorf("open JetStream: %w", err)

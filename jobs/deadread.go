@@ -73,14 +73,15 @@ func (c *Client) DeadLetter(ctx context.Context, seq uint64) (*DeadLetter, error
 		return nil, err
 	}
 	missing := &NotFoundError{Kind: "dead letter", Name: strconv.FormatUint(seq, 10), Hint: "list them with: submit dlq list"}
-	m, err := stream.GetMsg(ctx, seq)
+	// The first from there on that is the tenant's: another's is nobody's business.
+	m, err := stream.GetMsg(ctx, seq, jetstream.WithGetMsgSubject("dlq."+c.tenant+".>"))
 	switch {
 	case errors.Is(err, jetstream.ErrMsgNotFound):
 		return nil, missing
 	case err != nil:
 		return nil, fmt.Errorf("read dead letter %d: %w", seq, err)
-	case !strings.HasPrefix(m.Subject, "dlq."+c.tenant+"."):
-		return nil, missing // another tenant's is nobody's business
+	case m.Sequence != seq:
+		return nil, missing
 	}
 	return decodeDead(m)
 }

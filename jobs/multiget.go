@@ -62,7 +62,7 @@ func directGet(ctx context.Context, nc *nats.Conn, stream string, q directQuery,
 	if err := sub.SetPendingLimits(-1, -1); err != nil { // MaxBytes bounds it
 		return 0, err
 	}
-	if err := nc.PublishRequest("$JS.API.DIRECT.GET."+stream, inbox, body); err != nil {
+	if err := nc.PublishRequest(via(nc, "$JS.API.DIRECT.GET."+stream), inbox, body); err != nil {
 		return 0, fmt.Errorf("read messages of %s: %w", stream, err)
 	}
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
