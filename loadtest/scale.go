@@ -176,16 +176,20 @@ func (f *scaleFleet) jobsOf(ctx context.Context, n, from int) iter.Seq2[jobs.Job
 	}
 }
 
-// scaleChunk is the least number of jobs that are submitted together.
-const scaleChunk = 10
+// scaleChunk is how many jobs a tenant submits at a time, and scaleSubmitters
+// how many tenants do so at once.
+const (
+	scaleChunk      = 10
+	scaleSubmitters = 16
+)
 
-// submit queues n jobs, the same number for every tenant in turn.
+// submit queues n jobs, some of each tenant in turn, so that the queues' jobs
+// lie among each other as those of tenants at work do.
 func (f *scaleFleet) submit(ctx context.Context, n int) error {
 	g, gctx := errgroup.WithContext(ctx)
-	g.SetLimit(4)
-	each := max(scaleChunk, min(1000, n/len(f.clients)))
+	g.SetLimit(scaleSubmitters)
 	for left := n; left > 0; {
-		part := min(each, left)
+		part := min(scaleChunk, left)
 		left -= part
 		turn := int(f.next.Add(1))
 		g.Go(func() error {
@@ -241,7 +245,10 @@ func (f *scaleFleet) load(ctx context.Context, l *scaleLevel, measured int) erro
 		}
 		return nil
 	}
-	if err := run(measured / 6); err != nil { // warm
+	// A queue's first job is looked for from where the queue last ended; that
+	// is paid once for all that wait, so every queue gives one before the
+	// measurement.
+	if err := run(max(measured/6, len(f.clients)*len(jobs.Priorities))); err != nil {
 		return err
 	}
 	worker, server, start, from := f.usage(), usageOf(f.servers), time.Now(), f.ended.Load()
