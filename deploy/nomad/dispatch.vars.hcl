@@ -1,0 +1,2 @@
+submit_url      = "https://artifacts.example.com/boxfleet/1.0.0/linux-amd64/submit"
+submit_checksum = "sha256:0000000000000000000000000000000000000000000000000000000000000000"
