@@ -17,7 +17,7 @@ endif
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
 .DEFAULT_GOAL := help
-.PHONY: help build toolbox toolbox-large toolbox-large-test demo test browser-test test-race-note lint bench chaos soak scale docs clean
+.PHONY: help build toolbox toolbox-large toolbox-large-test demo test browser-test test-race-note lint bench chaos soak backlog scale docs clean
 
 help: ## print this list
 	@awk -F':.*## ' '/^[a-z][a-z-]*:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -76,8 +76,11 @@ chaos: build ## break a fleet of real processes for minutes, account for every j
 soak: build ## 200,000 jobs through one worker; fails when anything grows
 	$(BIN)/loadtest soak --jobs 200000
 
-scale: build ## 1,000,000 queued jobs of 1,000 tenants; fails when a job's cost grows with the queue
-	$(BIN)/loadtest scale --jobs 1000000 --tenants 1000
+backlog: build ## 1,000,000 queued jobs of 1,000 tenants; fails when a job's cost grows with the queue
+	$(BIN)/loadtest backlog --jobs 1000000 --tenants 1000
+
+scale: build ## throughput of 1 to 4 workers with 1 to 8 slots each
+	$(BIN)/loadtest scale
 
 docs: build ## write what is generated: settings, schemas
 	$(BIN)/worker settings > docs/configuration.md

@@ -1,50 +1,52 @@
 package main
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"slices"
 	"strconv"
-	"strings"
-	"syscall"
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"boxfleet/artifacts"
 	"boxfleet/internal/fleet"
 	"boxfleet/jobs"
-	"boxfleet/limits"
+	"boxfleet/loadtest/guest"
 )
 
 // target is the fleet under load, started by us or not.
 type target struct {
 	fc     *fleet.Context
 	nc     *nats.Conn
+	js     jetstream.JetStream
 	client *jobs.Client
 	store  *artifacts.Store
-	tool   jobs.Tool
-	files  func(n int) *limits.RunOption // options of a batch's nth job, or nil
+	stderr io.Writer
 
-	processes []*exec.Cmd // none when the fleet is not ours
-	pid       int         // of the worker that is measured
-	servers   int         // of the queue, when it is a process of its own
-	http      string      // of that worker, when it is a process of its own
-	dir       string      // of the fleet that is ours
-	tmp       string
-	stderr    io.Writer
+	// Of a fleet that is ours: the process of queue and store, which holds the
+	// only worker as well when workers is empty and serversOnly is not set.
+	servers     *process
+	serversOnly bool
+	workers     []*process
+	program     string // the worker's
+	dir         string
+	tmp         string // dir, when it goes with us
 }
 
-func openFleet(ctx context.Context, o options, stderr io.Writer) (t *target, err error) {
-	t = &target{}
+// layout says what a profile needs of a fleet that is started for it.
+type layout struct {
+	split    bool // workers are processes of their own
+	noWorker bool // the profile starts workers itself; the streams are made
+}
+
+func openFleet(ctx context.Context, o options, need layout, stderr io.Writer) (t *target, err error) {
+	t = &target{stderr: stderr}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, t.close())
@@ -54,7 +56,7 @@ func openFleet(ctx context.Context, o options, stderr io.Writer) (t *target, err
 		if t.fc, err = fleet.Load(o.context); err != nil {
 			return t, err
 		}
-	} else if err := t.start(ctx, o, stderr); err != nil {
+	} else if err := t.start(ctx, o, need); err != nil {
 		return t, err
 	}
 	conn := t.fc.Conn("boxfleet loadtest")
@@ -63,7 +65,7 @@ func openFleet(ctx context.Context, o options, stderr io.Writer) (t *target, err
 	if err != nil {
 		return t, err
 	}
-	t.nc = nc
+	t.nc, t.js = nc, js
 	if t.client, err = jobs.NewClient(ctx, nc, js, t.fc.Tenant); err != nil {
 		return t, err
 	}
@@ -71,120 +73,96 @@ func openFleet(ctx context.Context, o options, stderr io.Writer) (t *target, err
 	return t, err
 }
 
-// start runs `worker dev` from the directory this program is in; with split,
-// the servers and the worker are two processes, and the worker alone is
-// measured.
-func (t *target) start(ctx context.Context, o options, stderr io.Writer) error {
-	self, err := os.Executable()
-	if err != nil {
+// start runs `worker dev` from the directory this program is in; with split or
+// several workers, the servers are one process and each worker another.
+func (t *target) start(ctx context.Context, o options, need layout) (err error) {
+	if t.program, err = beside("worker"); err != nil {
 		return err
 	}
-	worker := filepath.Join(filepath.Dir(self), "worker")
-	dir := o.data
-	if dir == "" {
-		if dir, err = os.MkdirTemp("", "boxfleet-loadtest-"); err != nil {
+	if t.dir = o.data; t.dir == "" {
+		if t.dir, err = os.MkdirTemp("", "boxfleet-loadtest-"); err != nil {
 			return err
 		}
-		t.tmp = dir
+		t.tmp = t.dir
 	}
-	ready := filepath.Join(dir, "ready.json")
-	args := []string{"dev", "--data", dir, "--ready-file", ready, "--no-current", "--log-level", "warn"}
-	t.dir, t.stderr = dir, stderr
+	t.serversOnly = need.split || need.noWorker || o.workers > 1
+	args := []string{t.program, "dev", "--data", t.dir, "--no-current", "--log-level", "warn"}
 	if o.syncAlways {
 		args = append(args, "--sync-always")
 	}
-	if o.split || o.noWorker {
+	if t.serversOnly {
 		args = append(args, "--no-worker")
-	} else {
-		args = append(args, o.workerFlags()...)
+	} else if o.slots > 0 {
+		args = append(args, "--slots", strconv.Itoa(o.slots))
 	}
-	if err := t.spawn(ctx, ready, stderr, worker, args...); err != nil {
+	t.servers = &process{name: "the fleet", stderr: t.stderr, ready: filepath.Join(t.dir, "ready.json"), args: args}
+	if err := t.servers.start(ctx); err != nil {
 		return err
 	}
-	t.servers = t.pid
-	if o.split || o.noWorker {
-		if err := t.startWorker(ctx, o); err != nil {
-			return err
-		}
+	if t.fc, err = fleet.Load(t.dir); err != nil {
+		return err
 	}
-	if o.noWorker { // it has made the streams
-		if err := t.stopWorker(); err != nil {
-			return err
-		}
-	}
-	t.fc, err = fleet.Load(dir)
-	return err
-}
-
-// workerFlags are the flags of the worker that is measured.
-func (o options) workerFlags() []string {
-	if o.slots == 0 {
+	if !t.serversOnly {
 		return nil
 	}
-	return []string{"--slots", strconv.Itoa(o.slots)}
-}
-
-// startWorker starts the worker that is measured as a process of its own.
-func (t *target) startWorker(ctx context.Context, o options) error {
-	self, err := os.Executable()
-	if err != nil {
+	if err := t.startWorkers(ctx, max(1, o.workers), o.slots); err != nil {
 		return err
 	}
-	ready := filepath.Join(t.dir, "ready.json")
-	args := append([]string{"run", "--context", t.dir, "--ready-file", ready, "--log-level", "warn",
-		"--cache-dir", filepath.Join(t.dir, "run-cache"), "--scratch-dir", t.scratch()}, o.workerFlags()...)
-	if err := t.spawn(ctx, ready, t.stderr, filepath.Join(filepath.Dir(self), "worker"), args...); err != nil {
-		return err
+	if need.noWorker { // one has made the streams
+		return t.stopWorkers()
 	}
-	data, err := os.ReadFile(ready)
-	if err != nil {
-		return err
-	}
-	var said struct{ HTTP string }
-	if err := json.Unmarshal(data, &said); err != nil {
-		return fmt.Errorf("read the worker's ready file: %w", err)
-	}
-	t.http = said.HTTP
 	return nil
 }
 
-// scratch is where the worker keeps running jobs' files.
-func (t *target) scratch() string { return filepath.Join(t.dir, "run-scratch") }
+// workerDir is where the ith worker keeps its files, over restarts.
+func (t *target) workerDir(i int) string { return filepath.Join(t.dir, "worker"+strconv.Itoa(i)) }
 
-// stopWorker drains the worker that startWorker started last.
-func (t *target) stopWorker() error {
-	last := len(t.processes) - 1
-	p := t.processes[last]
-	t.processes = t.processes[:last]
-	t.pid = t.servers
-	return errors.Join(p.Process.Signal(syscall.SIGTERM), p.Wait())
+// newWorker prepares the ith worker; more flags win over ours.
+func (t *target) newWorker(i, slots int, more ...string) *process {
+	dir := t.workerDir(i)
+	_ = os.MkdirAll(dir, 0o700) // or the worker says what is wrong
+	args := []string{t.program, "run", "--name", "load" + strconv.Itoa(i), "--context", t.dir, "--log-level", "warn",
+		"--cache-dir", filepath.Join(dir, "cache"), "--scratch-dir", filepath.Join(dir, "scratch")}
+	if slots > 0 {
+		args = append(args, "--slots", strconv.Itoa(slots))
+	}
+	return &process{name: "worker " + strconv.Itoa(i), stderr: t.stderr, ready: filepath.Join(dir, "ready.json"), args: append(args, more...)}
 }
 
-// spawn starts one process of the fleet and waits until it says it is ready.
-func (t *target) spawn(ctx context.Context, ready string, stderr io.Writer, program string, args ...string) error {
-	_ = os.Remove(ready)
-	cmd := exec.Command(program, args...)
-	cmd.Stderr = stderr
-	// The fleet goes with us, whatever happens to us.
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
-	if err := cmd.Start(); err != nil {
-		return fmt.Errorf("start a fleet: %w; run `make build` first", err)
+// startWorkers starts n workers beside the servers.
+func (t *target) startWorkers(ctx context.Context, n, slots int, more ...string) error {
+	for range n {
+		t.workers = append(t.workers, t.newWorker(len(t.workers), slots, more...))
 	}
-	t.processes = append(t.processes, cmd)
-	t.pid = cmd.Process.Pid
-	deadline := time.Now().Add(60 * time.Second)
-	for {
-		if _, err := os.Stat(ready); err == nil {
-			return nil
-		}
-		if time.Now().After(deadline) {
-			return errors.New("the fleet did not come up within 60s")
-		}
-		if !pause(ctx, 20*time.Millisecond) {
-			return context.Cause(ctx)
-		}
-	}
+	return startAll(ctx, t.workers[len(t.workers)-n:])
 }
+
+// stopWorkers drains all workers beside the servers.
+func (t *target) stopWorkers() error {
+	list := t.workers
+	t.workers = nil
+	return stopAll(list)
+}
+
+// measured is the process of the worker that a profile looks into.
+func (t *target) measured() *process {
+	if len(t.workers) > 0 {
+		return t.workers[len(t.workers)-1]
+	}
+	return t.servers
+}
+
+// usage adds up all processes of the fleet; zero when it is not ours.
+func (t *target) usage() processUsage {
+	u := t.servers.usage()
+	for _, w := range t.workers {
+		u = u.plus(w.usage())
+	}
+	return u
+}
+
+// scratch is where the measured worker keeps running jobs' files.
+func (t *target) scratch() string { return filepath.Join(t.workerDir(0), "scratch") }
 
 func (t *target) close() error {
 	if t.nc != nil {
@@ -193,9 +171,9 @@ func (t *target) close() error {
 	if t.store != nil {
 		t.store.Close()
 	}
-	var errs []error
-	for _, p := range slices.Backward(t.processes) {
-		errs = append(errs, p.Process.Signal(syscall.SIGTERM), p.Wait())
+	errs := []error{t.stopWorkers()}
+	if t.servers != nil {
+		errs = append(errs, t.servers.stop())
 	}
 	if t.tmp != "" {
 		errs = append(errs, os.RemoveAll(t.tmp))
@@ -203,65 +181,44 @@ func (t *target) close() error {
 	return errors.Join(errs...)
 }
 
-// noopModule is a command that returns at once:
-// (module (memory 1) (export "memory" (memory 0)) (func (export "_start")))
-var noopModule = []byte("\x00asm\x01\x00\x00\x00" +
-	"\x01\x04\x01\x60\x00\x00" +
-	"\x03\x02\x01\x00" +
-	"\x05\x03\x01\x00\x01" +
-	"\x07\x13\x02\x06memory\x02\x00\x06_start\x00\x00" +
-	"\x0a\x04\x01\x02\x00\x0b")
+// codeFunctions makes [guest.Code] a module of about 250 KB: a small tool.
+const codeFunctions = 2000
 
-// padded is the no-op with a passive data segment of n bytes: the size of a
-// small tool without its work.
-func padded(n int) []byte {
-	leb := func(v int) []byte {
-		var b []byte
-		for ; v >= 0x80; v >>= 7 {
-			b = append(b, byte(v)|0x80)
-		}
-		return append(b, byte(v))
-	}
-	seg := append([]byte{1, 1}, leb(n)...)
-	seg = append(seg, bytes.Repeat([]byte("boxfleet"), n/8+1)[:n]...)
-	code := bytes.Index(noopModule, []byte("\x0a\x04\x01\x02"))
-	out := append([]byte{}, noopModule[:code]...)
-	out = append(out, 12, 1, 1) // data count
-	out = append(out, noopModule[code:]...)
-	out = append(append(out, 11), leb(len(seg))...)
-	return append(out, seg...)
-}
-
-// push stores the module and pins it.
-func (t *target) push(ctx context.Context, tool string) error {
-	var wasm []byte
+// module gives the bytes of what --tool names.
+func module(tool string) ([]byte, error) {
 	switch tool {
 	case "noop":
-		wasm = noopModule
+		return guest.Noop, nil
+	case "work":
+		return guest.Work, nil
 	case "c250k":
-		wasm = padded(250 << 10)
-	default:
-		var err error
-		if wasm, err = os.ReadFile(tool); err != nil {
-			return fmt.Errorf("read the module: %w", err)
-		}
+		return guest.Padded(250 << 10), nil
+	case "code":
+		return guest.Code(codeFunctions, 1, "code\n"), nil
 	}
-	d, err := t.store.PutBlobBytes(ctx, wasm)
+	wasm, err := os.ReadFile(tool)
 	if err != nil {
-		return err
+		return nil, fmt.Errorf("read the module: %w", err)
 	}
-	t.tool = jobs.Tool{Name: strings.TrimSuffix(filepath.Base(tool), ".wasm"), Version: "0", Digest: d, Size: int64(len(wasm))}
-	return nil
+	return wasm, nil
 }
 
-// smallTree stores a directory of a few small files.
-func (t *target) smallTree(ctx context.Context) (string, error) {
-	dir, err := os.MkdirTemp(t.dir, "tree-")
+// push stores a module and pins it.
+func (t *target) push(ctx context.Context, name string, wasm []byte) (jobs.Tool, error) {
+	d, err := t.store.PutBlobBytes(ctx, wasm)
+	return jobs.Tool{Name: name, Version: "0", Digest: d, Size: int64(len(wasm))}, err
+}
+
+// tree stores a directory of small files.
+func (t *target) tree(ctx context.Context, files map[string][]byte) (source string, err error) {
+	dir, err := os.MkdirTemp("", "boxfleet-tree-")
 	if err != nil {
 		return "", err
 	}
-	for _, name := range []string{"a", "b", "c"} {
-		if err := os.WriteFile(filepath.Join(dir, name), bytes.Repeat([]byte(name), 1000), 0o600); err != nil {
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	for name, data := range files {
+		path := filepath.Join(dir, name)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o700), os.WriteFile(path, data, 0o600)); err != nil {
 			return "", err
 		}
 	}
@@ -269,45 +226,13 @@ func (t *target) smallTree(ctx context.Context) (string, error) {
 	return string(d), err
 }
 
-// usage is what the worker's process used so far.
-type processUsage struct {
-	CPU      time.Duration
-	Resident int64
-	FDs      int
-}
-
-// usage reads the worker's /proc; zero when the fleet is not ours.
-func (t *target) usage() processUsage { return usageOf(t.pid) }
-
-func usageOf(pid int) (u processUsage) {
-	if pid == 0 {
-		return u
-	}
-	proc := "/proc/" + strconv.Itoa(pid)
-	if data, err := os.ReadFile(proc + "/stat"); err == nil {
-		f := strings.Fields(string(data[bytes.LastIndexByte(data, ')')+2:]))
-		user, _ := strconv.ParseInt(f[11], 10, 64)
-		sys, _ := strconv.ParseInt(f[12], 10, 64)
-		u.CPU = time.Duration(user+sys) * 10 * time.Millisecond // clock ticks of 10 ms
-	}
-	if data, err := os.ReadFile(proc + "/status"); err == nil {
-		for line := range strings.Lines(string(data)) {
-			if f := strings.Fields(line); len(f) >= 2 && f[0] == "VmRSS:" {
-				kb, _ := strconv.ParseInt(f[1], 10, 64)
-				u.Resident = kb << 10
-			}
-		}
-	}
-	if fds, err := os.ReadDir(proc + "/fd"); err == nil {
-		u.FDs = len(fds)
-	}
-	return u
-}
-
-// cpuProfile fetches a profile of the worker while the load runs.
+// cpuProfile fetches a profile of the measured worker while the load runs.
 func (t *target) cpuProfile(ctx context.Context, file string, d time.Duration) error {
-	url := fmt.Sprintf("%s/debug/pprof/profile?seconds=%d", t.fc.HTTP, max(1, int(d.Seconds())))
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	base := t.fc.HTTP
+	if p := t.measured(); p != nil {
+		base = p.http
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, fmt.Sprintf("%s/debug/pprof/profile?seconds=%d", base, max(1, int(d.Seconds()))), nil)
 	if err != nil {
 		return err
 	}

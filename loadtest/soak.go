@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"cmp"
 	"context"
 	"fmt"
@@ -13,54 +14,48 @@ import (
 	"strings"
 	"time"
 
-	"github.com/nats-io/nats.go/jetstream"
-
 	"boxfleet/jobs"
 	"boxfleet/limits"
+	"boxfleet/loadtest/report"
 )
 
 // soakRounds is how often a soak rests to look at the worker.
 const soakRounds = 20
 
-// soakSample is what a worker holds between two rounds.
-type soakSample struct {
-	Jobs       int   `json:"jobs"` // so far
-	Heap       int64 `json:"heap_bytes"`
-	Resident   int64 `json:"resident_bytes"`
-	Goroutines int   `json:"goroutines"`
-	FDs        int   `json:"fds"`
-	Files      int   `json:"scratch_files"`
-	Queued     int   `json:"queued"`
-	// RecordBytes is the size of the status bucket by the records it holds:
-	// the bucket itself grows until the oldest are too old.
-	RecordBytes int64   `json:"bytes_per_record"`
-	Rate        float64 `json:"jobs_per_s"`
-}
-
 // soak runs many jobs through one worker, a tenth of them with files, and
 // looks between the rounds whether anything is left of them.
-func soak(ctx context.Context, t *target, o options) (*report, error) {
-	tree, err := t.smallTree(ctx)
+func soak(ctx context.Context, t *target, o options) (*report.Report, error) {
+	load, err := t.workload(ctx, o)
 	if err != nil {
 		return nil, err
 	}
-	t.files = func(n int) *limits.RunOption {
-		if n%10 != 0 {
-			return nil
-		}
-		return &limits.RunOption{
-			WorkDir: &limits.Mount{Mode: limits.Scratch},
-			MapDirs: []limits.Mount{{Source: tree, Guest: "/in"}, {Source: tree, Guest: "/rw", Mode: limits.ReadWrite}},
+	files := map[string][]byte{}
+	for _, name := range []string{"a", "b", "c"} {
+		files[name] = bytes.Repeat([]byte(name), 1000)
+	}
+	tree, err := t.tree(ctx, files)
+	if err != nil {
+		return nil, err
+	}
+	if m, ok := load.(*moduleLoad); ok {
+		m.options = func(n int, o *limits.RunOption) {
+			if n%10 != 0 {
+				return
+			}
+			o.WorkDir = &limits.Mount{Mode: limits.Scratch}
+			o.MapDirs = []limits.Mount{{Source: tree, Guest: "/in"}, {Source: tree, Guest: "/rw", Mode: limits.ReadWrite}}
 		}
 	}
-	r := newReport(o.jobs)
+	rec := report.NewRecorder()
+	a := newAccount(load, rec)
+	r := rec.Report()
 	for i := range soakRounds {
-		n := o.jobs*(i+1)/soakRounds - o.jobs*i/soakRounds
-		if n == 0 {
+		from, to := o.jobs*i/soakRounds, o.jobs*(i+1)/soakRounds
+		if from == to {
 			continue
 		}
 		start := time.Now()
-		if _, err := t.submitAll(ctx, n, r.add); err != nil {
+		if _, err := t.burstOf(ctx, a, from, to-from); err != nil {
 			return nil, err
 		}
 		took := time.Since(start)
@@ -68,13 +63,14 @@ func soak(ctx context.Context, t *target, o options) (*report, error) {
 		if err != nil {
 			return nil, err
 		}
-		s.Jobs, s.Rate = o.jobs*(i+1)/soakRounds, float64(n)/took.Seconds()
+		s.Jobs, s.Rate = to, float64(to-from)/took.Seconds()
 		r.Soak = append(r.Soak, s)
 	}
+	a.close()
 	if o.jobs >= leastSoak {
 		r.Grew = grew(r.Soak)
 	}
-	return r, nil
+	return rec.Finish(), nil
 }
 
 // leastSoak is the fewest jobs a judgement is passed on: fewer show how a
@@ -83,7 +79,7 @@ const leastSoak = 20_000
 
 // grew compares the first third of the samples after the first, which warms
 // everything up, with the last third, by their medians.
-func grew(samples []soakSample) (what []string) {
+func grew(samples []report.SoakSample) (what []string) {
 	if len(samples) < 4 {
 		return nil
 	}
@@ -92,17 +88,17 @@ func grew(samples []soakSample) (what []string) {
 	first, last := samples[:third], samples[len(samples)-third:]
 	for _, c := range []struct {
 		name  string
-		value func(soakSample) int64
+		value func(report.SoakSample) int64
 		ratio float64 // allowed
 		slack int64   // and so much more, for what comes and goes
 	}{
-		{"heap after collection (bytes)", func(s soakSample) int64 { return s.Heap }, 1.10, 2 << 20},
-		{"resident memory (bytes)", func(s soakSample) int64 { return s.Resident }, 1.15, 8 << 20},
-		{"goroutines", func(s soakSample) int64 { return int64(s.Goroutines) }, 1, 4},
-		{"descriptors", func(s soakSample) int64 { return int64(s.FDs) }, 1, 4},
-		{"files in the scratch directory", func(s soakSample) int64 { return int64(s.Files) }, 1, 0},
-		{"messages in the queue", func(s soakSample) int64 { return int64(s.Queued) }, 1, 0},
-		{"bytes of a record in the status bucket", func(s soakSample) int64 { return s.RecordBytes }, 1.10, 16},
+		{"heap after collection (bytes)", func(s report.SoakSample) int64 { return s.Heap }, 1.10, 2 << 20},
+		{"resident memory (bytes)", func(s report.SoakSample) int64 { return s.Resident }, 1.15, 8 << 20},
+		{"goroutines", func(s report.SoakSample) int64 { return int64(s.Goroutines) }, 1, 4},
+		{"descriptors", func(s report.SoakSample) int64 { return int64(s.FDs) }, 1, 4},
+		{"files in the scratch directory", func(s report.SoakSample) int64 { return int64(s.Files) }, 1, 0},
+		{"messages in the queue", func(s report.SoakSample) int64 { return int64(s.Queued) }, 1, 0},
+		{"bytes of a record in the status bucket", func(s report.SoakSample) int64 { return s.RecordBytes }, 1.10, 16},
 	} {
 		was, is := median(first, c.value), median(last, c.value)
 		if float64(is) > float64(was)*c.ratio+float64(c.slack) {
@@ -112,7 +108,7 @@ func grew(samples []soakSample) (what []string) {
 	return what
 }
 
-func median(samples []soakSample, value func(soakSample) int64) int64 {
+func median(samples []report.SoakSample, value func(report.SoakSample) int64) int64 {
 	var list []int64
 	for _, s := range samples {
 		list = append(list, value(s))
@@ -122,26 +118,11 @@ func median(samples []soakSample, value func(soakSample) int64) int64 {
 }
 
 // sample waits until the worker has nothing to do and looks at it.
-func (t *target) sample(ctx context.Context) (s soakSample, err error) {
-	js, err := jetstream.New(t.nc)
-	if err != nil {
+func (t *target) sample(ctx context.Context) (s report.SoakSample, err error) {
+	if s.Queued, err = t.idle(ctx, 10*time.Second); err != nil {
 		return s, err
 	}
-	for end := time.Now().Add(10 * time.Second); ; {
-		stream, err := js.Stream(ctx, jobs.StreamJobs)
-		if err != nil {
-			return s, err
-		}
-		// The last acks are under way when the last results are known.
-		s.Queued = int(stream.CachedInfo().State.Msgs)
-		if s.Queued == 0 || time.Now().After(end) {
-			break
-		}
-		if !pause(ctx, 20*time.Millisecond) {
-			return s, context.Cause(ctx)
-		}
-	}
-	status, err := js.Stream(ctx, "KV_"+jobs.BucketStatus)
+	status, err := t.js.Stream(ctx, "KV_"+jobs.BucketStatus)
 	if err != nil {
 		return s, err
 	}
@@ -156,7 +137,7 @@ func (t *target) sample(ctx context.Context) (s soakSample, err error) {
 		return s, err
 	}
 	s.Goroutines = int(goroutines)
-	u := t.usage()
+	u := t.measured().usage()
 	s.Resident, s.FDs = u.Resident, u.FDs
 	err = filepath.WalkDir(t.scratch(), func(_ string, _ fs.DirEntry, err error) error {
 		if err == nil {
@@ -169,7 +150,7 @@ func (t *target) sample(ctx context.Context) (s soakSample, err error) {
 
 // debugNumber reads the number after a word on one of the worker's debug pages.
 func (t *target) debugNumber(ctx context.Context, page, word string) (int64, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, t.http+page, nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, t.measured().http+page, nil)
 	if err != nil {
 		return 0, err
 	}
@@ -186,14 +167,4 @@ func (t *target) debugNumber(ctx context.Context, page, word string) (int64, err
 		}
 	}
 	return 0, fmt.Errorf("the worker's %s says nothing about %q: %w", page, word, cmp.Or(lines.Err(), fs.ErrNotExist))
-}
-
-func printSoak(p func(string, ...any), samples []soakSample) {
-	if len(samples) == 0 {
-		return
-	}
-	p("  %9s %9s %9s %11s %5s %6s %7s %8s %8s\n", "jobs", "heap MB", "RSS MB", "goroutines", "fds", "files", "queued", "B/record", "jobs/s")
-	for _, s := range samples {
-		p("  %9d %9.2f %9.1f %11d %5d %6d %7d %8d %8.0f\n", s.Jobs, float64(s.Heap)/1e6, float64(s.Resident)/1e6, s.Goroutines, s.FDs, s.Files, s.Queued, s.RecordBytes, s.Rate)
-	}
 }

@@ -1,0 +1,2 @@
+;; A command that returns at once.
+(module (memory (export "memory") 1) (func (export "_start")))
