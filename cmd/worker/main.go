@@ -48,7 +48,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	root.SetOut(stdout)
 	root.SetErr(stderr)
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
-	root.AddCommand(runCommand(stderr), devCommand(stdout, stderr), meterCommand(stdout), settingsCommand(stdout), manualCommand())
+	root.AddCommand(runCommand(stderr), devCommand(stdout, stderr), meterCommand(stdout), queueMetricsCommand(stderr), settingsCommand(stdout), manualCommand())
 	err := root.ExecuteContext(ctx)
 	if err == nil {
 		return 0

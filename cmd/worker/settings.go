@@ -154,7 +154,7 @@ var settingRows = append([]settingRow{
 
 	{"scratch-dir", "", "directory of running jobs' files; by default below the user's cache directory", groupDisk, text(func(s *settings) *string { return &s.scratchDir })},
 	{"scratch-min-free", "64MiB", "what must be free on that disk; with less the worker takes no jobs", groupDisk, size(func(s *settings) *limits.Bytes { return &s.minFree })},
-	{"cache-dir", "", "directory of modules, inputs and compiled code (wasm_cache_dir); only this user may write it", groupDisk, text(func(s *settings) *string { return &s.cacheDir })},
+	{"cache-dir", "", "directory of modules, inputs and compiled code (wasm_cache_dir); only this user may write it, and one worker at a time: {free} in it stands for the first number whose directory no other worker uses", groupDisk, text(func(s *settings) *string { return &s.cacheDir })},
 	{"cache-size", "10GiB", "modules and inputs kept on disk", groupDisk, size(func(s *settings) *limits.Bytes { return &s.cacheBytes })},
 	{"compile-cache-size", "4GiB", "compiled code kept on disk", groupDisk, size(func(s *settings) *limits.Bytes { return &s.compileCacheBytes })},
 	{"module-memory", "512MiB", "compiled modules kept in memory", groupDisk, size(func(s *settings) *limits.Bytes { return &s.memoryCache })},

@@ -158,6 +158,14 @@ type node struct {
 	worker *jobs.Worker
 }
 
+// natsConn is how this process reaches the queue, under the given name.
+func (s *settings) natsConn(name string, log *slog.Logger) jobs.ConnConfig {
+	return jobs.ConnConfig{
+		URL: s.natsURL, User: s.natsUser, Password: s.natsPassword, CredsFile: s.natsCreds,
+		CAFile: s.natsCA, CertFile: s.natsCert, KeyFile: s.natsKey, Name: name, Wait: s.natsWait, Log: log,
+	}
+}
+
 // openNode connects, prepares the sandbox and joins the queue.
 func openNode(ctx context.Context, s *settings, log *slog.Logger) (_ *node, err error) {
 	n := &node{}
@@ -166,10 +174,7 @@ func openNode(ctx context.Context, s *settings, log *slog.Logger) (_ *node, err 
 			n.close()
 		}
 	}()
-	conn := jobs.ConnConfig{
-		URL: s.natsURL, User: s.natsUser, Password: s.natsPassword, CredsFile: s.natsCreds,
-		CAFile: s.natsCA, CertFile: s.natsCert, KeyFile: s.natsKey, Name: "boxfleet worker " + s.name, Wait: s.natsWait, Log: log,
-	}
+	conn := s.natsConn("boxfleet worker "+s.name, log)
 	n.store, err = artifacts.Open(artifacts.Config{
 		Endpoint: s.s3Endpoint, Region: s.s3Region, AccessKey: s.s3AccessKey, SecretKey: artifacts.Secret(s.s3SecretKey), Bucket: s.s3Bucket,
 	})
@@ -184,7 +189,7 @@ func openNode(ctx context.Context, s *settings, log *slog.Logger) (_ *node, err 
 	if err != nil {
 		return nil, err
 	}
-	if n.exec, err = executor.New(ctx, n.store, cfg); err != nil {
+	if n.exec, err = s.openExecutor(ctx, n.store, cfg); err != nil {
 		return nil, err
 	}
 	var js jetstream.JetStream
@@ -198,6 +203,10 @@ func openNode(ctx context.Context, s *settings, log *slog.Logger) (_ *node, err 
 	case err != nil:
 		log.Warn("the object store is not well; jobs wait until it is", "error", err)
 	}
+	queue, err := newQueueGauge(log)
+	if err != nil {
+		return nil, err
+	}
 	notifier, err := s.notifier(cfg.Secrets)
 	if err != nil {
 		return nil, err
@@ -206,7 +215,7 @@ func openNode(ctx context.Context, s *settings, log *slog.Logger) (_ *node, err 
 		Name: s.name, Slots: s.slots, MaxAttempts: s.maxAttempts, MaxRetryAge: s.maxRetryAge, Grace: s.grace, Version: version, Log: log,
 		Probe:    n.exec.Probe,
 		Topology: jobs.Topology{Replicas: s.replicas, ResultTTL: s.resultTTL, TenantConcurrency: s.tenantJobs, AckWait: s.ackWait},
-		Chores:   s.chores(n),
+		Chores:   append(s.chores(n), jobs.Chore{Name: "count the queue", Run: func(ctx context.Context) error { return queue.run(ctx, js) }}),
 		Notifier: notifier,
 	})
 	if err != nil {
