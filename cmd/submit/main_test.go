@@ -148,6 +148,7 @@ func TestGolden(t *testing.T) {
 	}{
 		"arguments":           {"", []string{"run", "probe", "--", "args", "a b", "--", "-c"}, 0, "", ""},
 		"exit code":           {"", []string{"run", "probe", "--", "exit", "42"}, 42, "", ""},
+		"module of a file":    {"", []string{"run", "../../toolbox/dist/probe.wasm", "--work-dir", in, "--", "read", "/a.txt"}, 0, "hello\n", ""},
 		"file in a mount":     {"", []string{"run", "probe", "--map-dir", in + "::/in", "--", "read", "/in/a.txt"}, 0, "hello\n", ""},
 		"file at the root":    {"", []string{"run", "probe", "--work-dir", in, "--", "read", "/a.txt"}, 0, "hello\n", ""},
 		"read-only":           {"", []string{"run", "probe", "--map-dir", in + "::/in", "--", "write", "/in/b", "x"}, 1, "", "Read-only"},

@@ -17,6 +17,7 @@ import (
 	"boxfleet/executor/meter"
 	"boxfleet/executor/wasip1"
 	"boxfleet/limits"
+	"boxfleet/limits/component"
 	"boxfleet/limits/guestabi"
 	"boxfleet/limits/metering"
 )
@@ -39,8 +40,8 @@ func meterCommand(stdout io.Writer) *cobra.Command {
 	var o meterOptions
 	cmd := &cobra.Command{
 		Use: "meter FILE.wasm [flags] [-- ARGS...]", Short: "Show what metering does to a module, and run it with its fuel counted",
-		Long: "meter rewrites a module as a worker does before it compiles it: fuel, deadline and stack checks are injected. It\n" +
-			"prints what there is in the module and what was added. With --run it also runs the result as a plain command: no\n" +
+		Long: "meter rewrites a module, or the program of a component, as a worker does before it compiles it: fuel, deadline and\n" +
+			"stack checks are injected. It prints what there is in it and what was added. With --run it also runs the result as a plain command: no\n" +
 			"files, no network, no environment; standard streams are this terminal's, and the exit code is the module's.",
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -65,7 +66,14 @@ func meterFile(ctx context.Context, file string, args []string, o *meterOptions,
 		return &usageError{errors.New("arguments are for --run")}
 	}
 	start := time.Now()
-	m, err := metering.Rewrite(wasm, metering.Config{})
+	program, err := component.Main(wasm)
+	if err != nil {
+		return &usageError{fmt.Errorf("%s: %w", file, err)}
+	}
+	if o.run && (program.Start != "_start" || program.Initialize) {
+		return &usageError{fmt.Errorf("%s: a component that speaks WASI 0.2 itself runs as a job only: submit run %s", file, file)}
+	}
+	m, err := metering.Rewrite(program.Wasm, metering.Config{})
 	if err != nil {
 		return &usageError{fmt.Errorf("%s: %w", file, err)}
 	}
@@ -73,6 +81,9 @@ func meterFile(ctx context.Context, file string, args []string, o *meterOptions,
 	report := stdout
 	if o.run { // standard output is the guest's
 		report = stderr
+	}
+	if component.Is(wasm) {
+		_, _ = fmt.Fprintf(report, "%s: a component of %d bytes; this is its program, which starts at %q\n", file, len(wasm), program.Start)
 	}
 	if err := printMetered(report, file, m, took); err != nil {
 		return err

@@ -190,6 +190,22 @@ func TestMeter(t *testing.T) {
 	} else {
 		says(t, errs, "timed_out", "50ms")
 	}
+	component := func(name string) string { return filepath.Join("../../limits/component/testdata", name+".wasm") }
+	if code, out, errs := meter(component("say-jco1.35.0"), "--run", "--", "hello"); code != 2 || !strings.Contains(out, "hello") {
+		t.Errorf("a component: exit code %d, stdout %q, stderr %q", code, out, errs)
+	} else {
+		says(t, errs, "a component of", `"_start"`, "fuel checks")
+	}
+	if code, out, _ := meter(component("native-jco1.35.0")); code != 0 {
+		t.Errorf("a component without preview 1: exit code %d", code)
+	} else {
+		says(t, out, "a component of", "fuel checks")
+	}
+	if code, _, errs := meter(component("native-jco1.35.0"), "--run"); code == 0 {
+		t.Error("a component without preview 1 ran")
+	} else {
+		says(t, errs, "submit run")
+	}
 	_, out, _ = meter(guest("strangers"))
 	says(t, out, `"fd_teleport"`, `"env"."puts"`)
 	for _, args := range [][]string{{"no-such-file.wasm"}, {"settings_test.go"}, {}, {guest("act"), "loose"}, {guest("act"), "--run", "--timeout", "soon"}} {

@@ -100,6 +100,31 @@ func (a *app) resolveObject(ctx context.Context, ref string) (*resolved, error) 
 	return &resolved{tool: jobs.Tool{Digest: d, Size: int64(len(wasm))}}, nil
 }
 
+// isModuleFile tells whether a tool is given as a file of this machine: the
+// names of tools have no dot.
+func isModuleFile(ref string) bool {
+	return strings.HasSuffix(ref, ".wasm") && !strings.Contains(ref, "://")
+}
+
+// resolveFile uploads a module of this machine. It gets no name in the
+// registry, and the permission level of modules without one.
+func (a *app) resolveFile(ctx context.Context, path string) (*resolved, error) {
+	module, err := a.readTool(path, true)
+	if err != nil {
+		return nil, err
+	}
+	store, err := a.store(ctx)
+	if err != nil {
+		return nil, err
+	}
+	size := int64(len(module.wasm))
+	d, err := store.PutBlob(ctx, bytes.NewReader(module.wasm), size)
+	if err != nil {
+		return nil, fmt.Errorf("upload %s: %w", path, err)
+	}
+	return &resolved{tool: jobs.Tool{Digest: d, Size: size}}, nil
+}
+
 // permit says early what a worker would say: what the tool's level does not let
 // a job grant it. The operator's ceilings are the worker's to know.
 func (r *resolved) permit(o *limits.RunOption) error {

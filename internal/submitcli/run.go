@@ -31,8 +31,9 @@ func (a *app) runCommand() *cobra.Command {
 		Short: "Run one job and wait for it",
 		Long: "run submits one job, shows its output as it comes, and exits with the guest's exit\n" +
 			"code. A run that the fleet ended exits with 125 or more, and says why in one line.\n\n" +
-			"TOOL is NAME, NAME@VERSION, sha256:DIGEST or s3://BUCKET/KEY.wasm. SRC is a local\n" +
-			"directory, which is uploaded, s3://bucket/prefix/ or sha256:DIGEST.",
+			"TOOL is NAME, NAME@VERSION, sha256:DIGEST, s3://BUCKET/KEY.wasm, or a local FILE.wasm,\n" +
+			"which is uploaded and not registered. SRC is a local directory, which is uploaded,\n" +
+			"s3://bucket/prefix/ or sha256:DIGEST.",
 		Example: "  submit run jq --stdin people.json -- -r '.[].name'\n" +
 			"  submit run grep --work-dir ./src -- -rn TODO /\n" +
 			"  submit run resize --map-dir ./photos::/in --output /out=./small -- --width=640 /in/a.png /out/a.png",
@@ -46,9 +47,12 @@ func (a *app) runCommand() *cobra.Command {
 			}
 			return a.run(cmd.Context(), &f, args[0], args[1:])
 		},
-		ValidArgsFunction: func(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+		ValidArgsFunction: func(cmd *cobra.Command, args []string, typed string) ([]string, cobra.ShellCompDirective) {
 			if len(args) > 0 {
 				return nil, cobra.ShellCompDirectiveDefault
+			}
+			if strings.ContainsAny(typed, "/.") {
+				return []string{"wasm"}, cobra.ShellCompDirectiveFilterFileExt
 			}
 			return a.toolNames(cmd), cobra.ShellCompDirectiveNoFileComp
 		},
@@ -103,7 +107,11 @@ func (a *app) run(ctx context.Context, f *runFlags, ref string, args []string) e
 	ctx, span := tracer().Start(ctx, "submit", trace.WithNewRoot(), trace.WithSpanKind(trace.SpanKindProducer),
 		trace.WithAttributes(attribute.String("boxfleet.job", j.ID)))
 	prepare := func() error {
-		tool, err := a.resolve(ctx, ref)
+		resolve := a.resolve
+		if isModuleFile(ref) {
+			resolve = a.resolveFile
+		}
+		tool, err := resolve(ctx, ref)
 		if err != nil {
 			return err
 		}

@@ -309,6 +309,8 @@ func TestRunErrors(t *testing.T) {
 		{[]string{"run", tool + "@9.9.9"}, 127, "not found"},
 		{[]string{"run", "sha256:" + strings.Repeat("0", 64)}, 127, "not found"},
 		{[]string{"run", "No Such"}, 2, "write NAME, NAME@VERSION"},
+		{[]string{"run", "./none.wasm"}, 2, "none.wasm is not there"},
+		{[]string{"run", file(t, "text.wasm", "hello")}, 2, "text.wasm"},
 		{[]string{"run", "s3://submitcli/none.wasm"}, 127, "not found"},
 		{[]string{"run", "s3://submitcli/"}, 2, "write s3://BUCKET/KEY.wasm"},
 		{[]string{"run", tool, "--timout", "1"}, 2, "did you mean --timeout?"},
