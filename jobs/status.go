@@ -58,7 +58,7 @@ func (w *Worker) storedMessage(ctx context.Context, stream string, query any) (s
 	}
 	ctx, cancel := context.WithTimeout(ctx, statusTimeout)
 	defer cancel()
-	reply, err := w.nc.RequestWithContext(ctx, "$JS.API.STREAM.MSG.GET."+stream, body)
+	reply, err := w.nc.RequestWithContext(ctx, via(w.nc, "$JS.API.STREAM.MSG.GET."+stream), body)
 	if err != nil {
 		return 0, nil, nil, fmt.Errorf("read a message of %s: %w", stream, err)
 	}
