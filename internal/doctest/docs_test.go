@@ -128,7 +128,9 @@ func clone(t *testing.T) string {
 	for _, name := range []string{"submit", "devs3", "loadtest", "chaos"} {
 		check(os.Symlink(filepath.Join(rig.bin, name), filepath.Join(dir, "bin", name)))
 	}
-	script := func(path, text string) { check(os.WriteFile(filepath.Join(dir, path), []byte("#!/bin/sh\n"+text), 0o755)) }
+	script := func(path, text string) {
+		check(os.WriteFile(filepath.Join(dir, path), []byte("#!/bin/sh\n"+text), 0o755))
+	}
 	// One fleet serves all documents: `worker dev` says what it said.
 	script("bin/worker", fmt.Sprintf("[ \"$1\" != dev ] || exec cat '%s/fleet.out'\nexec '%s/worker' \"$@\"\n", rig.dir, rig.bin))
 	// Targets were checked; what they make is there.
