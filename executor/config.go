@@ -27,8 +27,8 @@ type Config struct {
 	CacheBytes int64
 	// CompileCacheBytes bounds compiled code on disk; default 4 GiB.
 	CompileCacheBytes int64
-	// ModuleCacheBytes bounds compiled modules in memory, counted as three
-	// times their wasm; default 512 MiB.
+	// ModuleCacheBytes bounds compiled modules in memory: their native code,
+	// memory image and the rest of the module; default 512 MiB.
 	ModuleCacheBytes int64
 	// MaxModuleBytes is the largest module that is fetched; default 64 MiB.
 	MaxModuleBytes int64

@@ -249,6 +249,7 @@ func (r *run) execute(ctx context.Context) error {
 	_, end := r.a.Begin(ctx, jobs.PhaseInstantiate)
 	var inst api.Module
 	if err = m.Admit(r.mod.info); err == nil {
+		m.Preload(r.mod.image)
 		inst, err = m.Instantiate(gctx, r.runtime(), r.mod.compiled, moduleConfig)
 	}
 	end(nil)

@@ -61,14 +61,24 @@ func New(ctx context.Context, store *artifacts.Store, cfg Config) (_ *Executor, 
 	if e.spaces, err = artifacts.OpenWorkspaces(cfg.ScratchDir); err != nil {
 		return nil, err
 	}
-	rewrite := metering.Config{MaxModuleBytes: uint64(cfg.MaxModuleBytes)}
+	rewrite := metering.Config{MaxModuleBytes: uint64(cfg.MaxModuleBytes), Images: true}
 	compileDir := filepath.Join(cfg.CacheDir, "compiled")
-	thisConfig := filepath.Join(compileDir, cacheSubdir(rewrite))
+	if err := privateDir(compileDir); err != nil {
+		return nil, err
+	}
+	engine, err := engineKey(ctx, compileDir)
+	if err != nil {
+		return nil, err
+	}
+	thisConfig := filepath.Join(compileDir, cacheSubdir(codeKey(rewrite, engine)))
 	wasmDir, nativeDir := filepath.Join(thisConfig, "wasm"), filepath.Join(thisConfig, "native")
-	for _, dir := range []string{compileDir, wasmDir, nativeDir} {
+	for _, dir := range []string{wasmDir, nativeDir} {
 		if err := privateDir(dir); err != nil {
 			return nil, err
 		}
+	}
+	if err := sweepScratch(nativeDir); err != nil {
+		return nil, err
 	}
 	if e.code, err = wazero.NewCompilationCacheWithDir(nativeDir); err != nil {
 		return nil, fmt.Errorf("open the compile cache %s: %w", nativeDir, err)
@@ -83,7 +93,7 @@ func New(ctx context.Context, store *artifacts.Store, cfg Config) (_ *Executor, 
 	}
 	e.epoch = meter.NewEpoch(cfg.Tick)
 	e.modules = &moduleCache{
-		rt: e.rt, rewrite: rewrite, dir: compileDir, wasmDir: wasmDir, nativeDir: nativeDir, compiles: compiles, log: cfg.Log,
+		native: &nativeStore{rt: e.rt, dir: nativeDir}, rewrite: rewrite, dir: compileDir, wasmDir: wasmDir, compiles: compiles, log: cfg.Log,
 		fresh: func(ctx context.Context) (wazero.Runtime, error) {
 			return newRuntime(ctx, meter.RuntimeConfig())
 		},

@@ -1,15 +1,14 @@
 package executor
 
 import (
-	"bytes"
+	"cmp"
 	"container/list"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"hash/crc32"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -21,8 +20,8 @@ import (
 	"go.opentelemetry.io/otel/metric"
 
 	"boxfleet/artifacts"
+	"boxfleet/executor/meter"
 	"boxfleet/executor/wasihttp"
-	"boxfleet/limits/component"
 	"boxfleet/limits/metering"
 )
 
@@ -33,6 +32,7 @@ type module struct {
 	weight   int64
 	starts   []string // the exports to call, the last of which runs the program
 	network  bool     // it imports wasi:http or what belongs to it
+	image    *meter.Image
 
 	refs int           // guarded by moduleCache.mu
 	elem *list.Element // in the LRU list; nil once evicted
@@ -48,17 +48,16 @@ func (e *badModuleError) Unwrap() error { return e.err }
 // moduleCache finds compiled modules by digest: in memory, or compiled code on
 // disk, or by compiling. Callers of one digest join.
 type moduleCache struct {
-	rt        wazero.Runtime // with the disk cache behind it
-	fresh     func(ctx context.Context) (wazero.Runtime, error)
-	rewrite   metering.Config
-	dir       string // of everything compiled, for its size
-	wasmDir   string // rewritten modules, by digest
-	nativeDir string // wazero's compiled code
-	compiles  metric.Int64Counter
-	log       *slog.Logger
-	maxBytes  int64 // in memory
-	maxDisk   int64
-	turns     chan struct{} // bounded compile queue
+	native   *nativeStore
+	fresh    func(ctx context.Context) (wazero.Runtime, error)
+	rewrite  metering.Config
+	dir      string // of everything compiled, for its size
+	wasmDir  string // what is kept of modules besides native code, by digest
+	compiles metric.Int64Counter
+	log      *slog.Logger
+	maxBytes int64 // in memory
+	maxDisk  int64
+	turns    chan struct{} // bounded compile queue
 
 	mu      sync.Mutex
 	byID    map[artifacts.Digest]*module
@@ -75,7 +74,7 @@ type compiling struct {
 	counted bool // m.refs has the waiters; guarded likewise
 	m       *module
 	err     error
-	disk    bool
+	hit     string // "disk", or empty for compiled
 }
 
 // source gives a module's bytes when they are needed.
@@ -133,10 +132,7 @@ func (c *moduleCache) get(ctx context.Context, d artifacts.Digest, read source, 
 	if p.err != nil {
 		return nil, "", p.err
 	}
-	if p.disk {
-		return p.m, "disk", nil
-	}
-	return p.m, "none", nil
+	return p.m, cmp.Or(p.hit, "none"), nil
 }
 
 // leave takes back the hold of a caller that waits no longer.
@@ -180,15 +176,18 @@ func (c *moduleCache) compile(ctx context.Context, d artifacts.Digest, read sour
 		close(p.done)
 	}()
 	path := filepath.Join(c.wasmDir, d.Hex())
-	if kept, err := readRewritten(path); err == nil {
-		p.disk = true
-		if p.m, p.err = c.load(ctx, c.rt, kept); p.err == nil {
+	k, err := readKept(path)
+	if err == nil {
+		if p.m, err = c.keptModule(ctx, k); err == nil {
+			p.hit = "disk"
 			now := time.Now()
-			_ = os.Chtimes(path, now, now) // for the sweep's least recently used
+			_ = os.Chtimes(path, now, now)
 			return
 		}
 	}
-	p.disk = false // a damaged cache costs a compilation, nothing else
+	if !errors.Is(err, fs.ErrNotExist) { // a damaged cache costs a compilation, nothing else
+		c.log.Warn("the compile cache is damaged; the module is compiled again", "module", d.Short(), "error", err)
+	}
 	_ = os.Remove(path)
 	c.turns <- struct{}{}
 	defer func() { <-c.turns }()
@@ -197,123 +196,89 @@ func (c *moduleCache) compile(ctx context.Context, d artifacts.Digest, read sour
 		p.err = err
 		return
 	}
-	ready, err := c.rewritten(raw)
+	ready, err := rewritten(raw, c.rewrite)
 	if err != nil {
 		p.err = err
 		return
 	}
 	c.compiles.Add(ctx, 1)
-	if p.m, p.err = c.load(ctx, c.rt, ready); p.err != nil {
-		// Either nobody can compile it, or the code that is kept for it is damaged.
-		if p.m, p.err = c.loadFresh(ctx, ready, p.err); p.err == nil {
-			c.dropNative()
+	if p.m, k, err = c.keep(ctx, path, ready); err != nil {
+		// Either nobody can compile it, or the disk does not keep it.
+		if p.m, p.err = c.freshModule(ctx, ready); p.err == nil {
+			c.log.Warn("the compile cache does not keep a module", "module", d.Short(), "error", err)
 		}
 		return
 	}
-	if err := writeRewritten(path, ready); err == nil {
-		c.sweep()
-	}
+	c.sweep()
 }
 
-// dropNative removes all compiled code from the disk: one of its files is
-// damaged, and only wazero knows which. What is in memory stays.
-func (c *moduleCache) dropNative() {
-	c.log.Warn("the compile cache holds damaged code; all of it is compiled again when it is next needed", "dir", c.nativeDir)
-	entries, _ := os.ReadDir(c.nativeDir)
-	for _, e := range entries {
-		_ = os.RemoveAll(filepath.Join(c.nativeDir, e.Name()))
-	}
-}
-
-// program is a metered module, ready to be compiled.
-type program struct {
-	initial
-	wasm []byte
-}
-
-// initial is what must be known of a module before it is instantiated. It
-// stands as one line of JSON before the rewritten module in the cache.
-type initial struct {
-	Memories []metering.Memory
-	Tables   []metering.Table
-	// Start is the export that runs the program, Initialize that _initialize is
-	// called before it.
-	Start      string
-	Initialize bool
-	// CRC is of the rewritten module (CRC-32C): a changed bit could otherwise
-	// be a valid module with other limits. It guards against broken disks; who
-	// can write the directory needs no such trick.
-	CRC uint32
-}
-
-var castagnoli = crc32.MakeTable(crc32.Castagnoli)
-
-func writeRewritten(path string, p *program) error {
-	head, err := json.Marshal(p.initial)
+// keep compiles a program, keeps the result at path and below the native
+// store, and loads it from there.
+func (c *moduleCache) keep(ctx context.Context, path string, p *program) (*module, *kept, error) {
+	k, err := c.native.compile(ctx, p)
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
-	return writeAtomic(path, slices.Concat(head, []byte{'\n'}, p.wasm))
+	m, err := c.keptModule(ctx, k)
+	if err != nil {
+		return nil, nil, err
+	}
+	data, err := k.encode()
+	if err == nil {
+		err = writeAtomic(path, data)
+	}
+	if err != nil { // what is in memory serves as long as it stays
+		c.log.Warn("the compile cache does not keep a module", "file", path, "error", err)
+	}
+	return m, k, nil
 }
 
-func readRewritten(path string) (*program, error) {
-	data, err := os.ReadFile(path)
+// keptModule loads a module of which the cache has all that is needed.
+func (c *moduleCache) keptModule(ctx context.Context, k *kept) (*module, error) {
+	compiled, err := c.native.load(ctx, k)
 	if err != nil {
 		return nil, err
 	}
-	head, wasm, _ := bytes.Cut(data, []byte{'\n'})
-	p := &program{wasm: wasm}
-	if err := json.Unmarshal(head, &p.initial); err != nil {
+	m, err := newModule(ctx, c.native.rt, compiled, &k.initial, k.image)
+	if err != nil {
 		return nil, err
 	}
-	if sum := crc32.Checksum(wasm, castagnoli); sum != p.CRC {
-		return nil, fmt.Errorf("%s is damaged: checksum %08x, want %08x", path, sum, p.CRC)
-	}
-	if p.Start == "" {
-		return nil, fmt.Errorf("%s does not say how the program starts", path)
-	}
-	return p, nil
+	m.weight += k.NativeSize + 2*int64(len(k.skeleton))
+	now := time.Now() // for the sweep's least recently used
+	_ = os.Chtimes(filepath.Join(c.native.dir, k.Native), now, now)
+	return m, nil
 }
 
-// rewritten meters a module, or the main module of a component, or says why it
-// can never run.
-func (c *moduleCache) rewritten(raw []byte) (*program, error) {
-	main, err := component.Main(raw)
+// freshModule compiles a program that no cache is to know of.
+func (c *moduleCache) freshModule(ctx context.Context, p *program) (*module, error) {
+	rt, err := c.fresh(ctx)
 	if err != nil {
-		return nil, &badModuleError{err}
+		return nil, err
 	}
-	m, err := metering.Rewrite(main.Wasm, c.rewrite)
-	if err != nil {
-		return nil, &badModuleError{err}
-	}
-	if err := checkModule(m.Info, main.Start); err != nil {
-		return nil, &badModuleError{err}
-	}
-	return &program{initial{
-		Memories: m.Info.Memories, Tables: m.Info.Tables,
-		Start: main.Start, Initialize: main.Initialize, CRC: crc32.Checksum(m.Wasm, castagnoli),
-	}, m.Wasm}, nil
-}
-
-// load compiles rewritten wasm in rt, from its disk cache when it has it.
-func (c *moduleCache) load(ctx context.Context, rt wazero.Runtime, p *program) (*module, error) {
 	compiled, err := rt.CompileModule(ctx, p.wasm)
 	if err != nil {
-		return nil, &badModuleError{fmt.Errorf("the module does not compile: %w", err)}
+		return nil, errors.Join(&badModuleError{fmt.Errorf("the module does not compile: %w", err)}, rt.Close(ctx))
 	}
-	var starts []string
+	m, err := newModule(ctx, rt, compiled, &p.initial, p.image)
+	if err != nil {
+		return nil, errors.Join(err, rt.Close(ctx))
+	}
+	m.weight += 3 * int64(len(p.wasm))
+	m.own = rt
+	return m, nil
+}
+
+// newModule completes what was compiled in rt. On an error it is closed.
+func newModule(ctx context.Context, rt wazero.Runtime, compiled wazero.CompiledModule, p *initial, image []metering.Run) (*module, error) {
+	m := &module{compiled: compiled, info: &metering.Info{Memories: p.Memories, Tables: p.Tables}}
 	if p.Initialize {
-		starts = append(starts, "_initialize")
+		m.starts = append(m.starts, "_initialize")
 	}
-	starts = append(starts, p.Start)
-	for _, name := range starts {
+	m.starts = append(m.starts, p.Start)
+	for _, name := range m.starts {
 		if err := checkStart(compiled, name); err != nil {
 			return nil, errors.Join(&badModuleError{err}, compiled.Close(ctx))
 		}
-	}
-	m := &module{
-		compiled: compiled, weight: 3 * int64(len(p.wasm)), starts: starts,
-		info: &metering.Info{Memories: p.Memories, Tables: p.Tables},
 	}
 	var needs []string
 	for _, f := range compiled.ImportedFunctions() {
@@ -327,22 +292,8 @@ func (c *moduleCache) load(ctx context.Context, rt wazero.Runtime, p *program) (
 			return nil, errors.Join(fmt.Errorf("set up the network's host modules: %w", err), compiled.Close(ctx))
 		}
 	}
-	return m, nil
-}
-
-// loadFresh compiles without the disk cache: when its files are damaged in a
-// way wazero refuses, or when a job asked for it.
-func (c *moduleCache) loadFresh(ctx context.Context, p *program, first error) (*module, error) {
-	rt, err := c.fresh(ctx)
-	if err != nil {
-		return nil, errors.Join(first, err)
-	}
-	m, err := c.load(ctx, rt, p)
-	if err != nil {
-		_ = rt.Close(ctx)
-		return nil, err
-	}
-	m.own = rt
+	m.image = meter.NewImage(image)
+	m.weight = m.image.Size()
 	return m, nil
 }
 
@@ -358,12 +309,12 @@ func (c *moduleCache) uncached(ctx context.Context, read source) (*module, error
 	if err != nil {
 		return nil, err
 	}
-	ready, err := c.rewritten(raw)
+	ready, err := rewritten(raw, c.rewrite)
 	if err != nil {
 		return nil, err
 	}
 	c.compiles.Add(ctx, 1)
-	m, err := c.loadFresh(ctx, ready, nil)
+	m, err := c.freshModule(ctx, ready)
 	if err == nil {
 		m.refs = 1
 	}
@@ -414,6 +365,7 @@ func (c *moduleCache) unhold(m *module) {
 func (m *module) close() {
 	ctx := context.Background()
 	_ = m.compiled.Close(ctx)
+	m.image.Close()
 	if m.own != nil {
 		_ = m.own.Close(ctx)
 	}
@@ -421,12 +373,22 @@ func (m *module) close() {
 
 // sweep bounds the compile cache on disk: the files not used for longest go.
 func (c *moduleCache) sweep() {
+	c.native.sweeping.Lock()
+	defer c.native.sweeping.Unlock()
 	_ = trimDir(c.dir, c.maxDisk)
 }
 
-// cacheSubdir keeps compilations of different configurations apart.
-func cacheSubdir(cfg metering.Config) string {
-	sum := sha256.Sum256([]byte(cfg.Key()))
+// codeVersion changes with the form of what is kept of modules.
+const codeVersion = 1
+
+// codeKey names everything that native code depends on besides its module.
+func codeKey(cfg metering.Config, engine string) string {
+	return fmt.Sprintf("boxfleet code %d, metering %s, engine %s", codeVersion, cfg.Key(), engine)
+}
+
+// cacheSubdir keeps apart what different keys belong to.
+func cacheSubdir(codeKey string) string {
+	sum := sha256.Sum256([]byte(codeKey))
 	return hex.EncodeToString(sum[:8])
 }
 

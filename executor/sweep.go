@@ -10,8 +10,8 @@ import (
 )
 
 // trimDir removes the files that were not used for longest until those below
-// dir take at most maxBytes. Files in the making (a leading dot) are left
-// alone. Removing a cached compilation costs a compilation, nothing else.
+// dir take at most maxBytes. Files and directories in the making (a leading
+// dot) are left alone. Removing a cached compilation costs a compilation, nothing else.
 func trimDir(dir string, maxBytes int64) error {
 	type file struct {
 		path string
@@ -21,6 +21,9 @@ func trimDir(dir string, maxBytes int64) error {
 	var files []file
 	var total int64
 	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err == nil && d.IsDir() && d.Name()[0] == '.' && path != dir {
+			return fs.SkipDir
+		}
 		if err != nil || !d.Type().IsRegular() || d.Name()[0] == '.' {
 			return nil //nolint:nilerr // what vanished meanwhile takes no room
 		}
