@@ -3,6 +3,7 @@ package jobs
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/cenkalti/backoff/v4"
@@ -14,6 +15,11 @@ import (
 // the submitter that a job is stored a little before its consumers see it.
 const lingerRung = 5 * time.Millisecond
 
+// ringAgain is when a queue that was rung and had nothing is asked again: a
+// busy server may need longer than lingerRung to find the job among others',
+// and polls come round to one queue of thousands late.
+var ringAgain = []time.Duration{50 * time.Millisecond, 250 * time.Millisecond, time.Second}
+
 // dispatcher pulls jobs for a worker's free slots.
 type dispatcher struct {
 	w      *Worker
@@ -24,6 +30,14 @@ type dispatcher struct {
 	rescan *time.Ticker
 
 	strange map[*queue]time.Time // rung for first, and never seen in a list
+	echoes  []echo               // in no order
+	again   *time.Timer          // for the first of them
+}
+
+// echo is a ring that is to be heard once more.
+type echo struct {
+	queue *queue
+	at    time.Time
 }
 
 // dispatch is the one goroutine that pulls. It takes free slots first and
@@ -35,9 +49,10 @@ func (w *Worker) dispatch(ctx, work context.Context, ready func()) error {
 		return err
 	}
 	defer pull.close()
-	d := &dispatcher{w: w, work: work, pull: pull, turns: newTurns(), strange: map[*queue]time.Time{}, poll: time.NewTicker(w.cfg.PollEvery), rescan: time.NewTicker(rescanEvery)}
+	d := &dispatcher{w: w, work: work, pull: pull, turns: newTurns(), strange: map[*queue]time.Time{}, poll: time.NewTicker(w.cfg.PollEvery), rescan: time.NewTicker(rescanEvery), again: time.NewTimer(time.Hour)}
 	defer d.poll.Stop()
 	defer d.rescan.Stop()
+	defer d.again.Stop()
 	d.turns.enter, d.turns.key = d.tenant, func(queue string) gate { return w.rates.of(queue) }
 	select {
 	case <-w.tenants.loaded: // a cap must be known before the first job starts
@@ -93,6 +108,8 @@ func (d *dispatcher) hear(ctx context.Context) {
 			d.rung(name)
 		case <-d.w.keeper.bell.c:
 			d.belled()
+		case <-d.again.C:
+			d.echoed(time.Now())
 		case <-d.poll.C:
 			d.polled()
 		case <-d.rescan.C:
@@ -111,6 +128,8 @@ func (d *dispatcher) idle(ctx context.Context) {
 		d.rung(name)
 	case <-d.w.keeper.bell.c:
 		d.belled()
+	case <-d.again.C:
+		d.echoed(time.Now())
 	case <-d.poll.C:
 		d.polled()
 	case <-d.rescan.C:
@@ -142,7 +161,41 @@ func (d *dispatcher) rung(name string) {
 	}
 	d.turns.heat(q)
 	d.turns.enliven(q, time.Now())
-	q.rung, q.sure = true, true
+	q.rung, q.sure, q.echoes = true, true, 0
+}
+
+// later has a queue that was rung, and gave nothing, asked again. Each ring has
+// as many echoes as ringAgain has times, and a queue that waits for one is not
+// noted twice.
+func (d *dispatcher) later(q *queue, now time.Time) {
+	if q.echoes >= len(d.w.cfg.ringAgain) || slices.ContainsFunc(d.echoes, func(e echo) bool { return e.queue == q }) {
+		return
+	}
+	d.echoes = append(d.echoes, echo{q, now.Add(d.w.cfg.ringAgain[q.echoes])})
+	q.echoes++
+	d.schedule(now)
+}
+
+// schedule sets the timer for the first echo.
+func (d *dispatcher) schedule(now time.Time) {
+	next := time.Hour
+	for _, e := range d.echoes {
+		next = min(next, e.at.Sub(now))
+	}
+	d.again.Reset(max(0, next))
+}
+
+// echoed asks queues again whose time has come.
+func (d *dispatcher) echoed(now time.Time) {
+	d.echoes = slices.DeleteFunc(d.echoes, func(e echo) bool {
+		due := !e.at.After(now)
+		if q := e.queue; due && !q.hot && d.turns.names[q.name] == q {
+			d.turns.heat(q)
+			q.rung = true
+		}
+		return due
+	})
+	d.schedule(now)
 }
 
 // polled looks at queues nobody rang for, and asks again for places.
@@ -297,6 +350,9 @@ func (d *dispatcher) answered(q *queue, a *ask) error {
 			d.w.healSoon(q.line.tenant, q.lane)
 		}
 		d.turns.cool(q)
+		if a.linger > 0 {
+			d.later(q, time.Now())
+		}
 		if since, strange := d.strange[q]; strange && time.Since(since) > strangeFor {
 			delete(d.strange, q)
 			d.drop(q)
@@ -305,6 +361,9 @@ func (d *dispatcher) answered(q *queue, a *ask) error {
 		return a.err
 	case a.got < a.n:
 		d.turns.cool(q)
+		if a.got == 0 && a.linger > 0 {
+			d.later(q, time.Now())
+		}
 	}
 	return nil
 }

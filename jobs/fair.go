@@ -33,6 +33,7 @@ type queue struct {
 	ringed bool      // stands in its line's ring of keys
 	share  int       // slots the current plan gives it
 	at     int       // index in turns.all
+	echoes int       // how often it was asked again since it was rung
 	missed int       // lists in a row that did not name it
 	lively time.Time // when it was last rung or gave a job
 	listed bool      // among the lively

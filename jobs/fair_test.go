@@ -377,3 +377,38 @@ func TestNewTenantIsServedByABusyWorker(t *testing.T) {
 		t.Errorf("the low job was number %d of %d", i, len(order))
 	}
 }
+
+// TestRungTooEarly: a ring whose job comes a little later than the worker asked
+// for it, as on a busy server, is not forgotten until the next poll.
+func TestRungTooEarly(t *testing.T) {
+	f := newFleet(t)
+	again := make([]time.Duration, 1000)
+	for i := range again {
+		again[i] = 20 * time.Millisecond
+	}
+	f.worker("w", succeed, func(c *WorkerConfig) { c.PollEvery, c.ringAgain = time.Hour, again })
+	f.submit(newJob("first")) // its queue is made
+	f.result("first")
+	j := newJob("late")
+	f.client.complete(j)
+	data, err := j.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	asks, err := f.nc.SubscribeSync("$JS.API.CONSUMER.MSG.NEXT." + StreamJobs + "." + consumerName(j.Tenant, j.queueLane()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ringQueue(f.nc, j.Tenant, j.queueLane())
+	if _, err := asks.NextMsg(patience); err != nil {
+		t.Fatalf("the worker did not ask: %v", err)
+	}
+	if err := asks.Unsubscribe(); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(10 * lingerRung) // until it has heard that there is nothing
+	if _, err := f.js.PublishMsg(f.ctx, j.routed(j.queueLane(), data)); err != nil {
+		t.Fatal(err)
+	}
+	f.result("late")
+}

@@ -72,8 +72,9 @@ type WorkerConfig struct {
 	leaseEvery     time.Duration // between signs of life of a lease
 	noticeFirst    time.Duration // until a notification is tried again
 	localClock     func() time.Time
-	unknownAfter   time.Duration // how long a job waits for what nobody knows
-	tendEvery      time.Duration // between looks at keys, and how long they live
+	unknownAfter   time.Duration   // how long a job waits for what nobody knows
+	ringAgain      []time.Duration // ringAgain, unless a test has others
+	tendEvery      time.Duration   // between looks at keys, and how long they live
 	keyIdle        time.Duration
 	keyForget      time.Duration
 }
@@ -114,6 +115,9 @@ func (c WorkerConfig) WithDefaults() WorkerConfig {
 	}
 	if c.unknownAfter == 0 {
 		c.unknownAfter = UnknownAfter
+	}
+	if c.ringAgain == nil {
+		c.ringAgain = ringAgain
 	}
 	if c.tendEvery == 0 {
 		c.tendEvery = tendEvery
