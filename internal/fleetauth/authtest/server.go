@@ -15,12 +15,15 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/nats-io/jwt/v2"
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	"github.com/nats-io/nkeys"
 
 	"boxfleet/internal/fleetauth"
 	"boxfleet/jobs"
@@ -153,4 +156,47 @@ func Certificates(dir string) error {
 
 func writePEM(path, kind string, der []byte) error {
 	return os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o600)
+}
+
+// NaiveIdentity gives out credentials with permissions as they are given, for
+// tests of what permissions cannot do.
+func (n *Server) NaiveIdentity(t testing.TB, name string, publish, subscribe []string) string {
+	t.Helper()
+	seed, err := os.ReadFile(filepath.Join(n.dir, "authority", "account.nk"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	account, err := nkeys.FromSeed([]byte(strings.TrimSpace(string(seed))))
+	if err != nil {
+		t.Fatal(err)
+	}
+	user, err := nkeys.CreateUser()
+	if err != nil {
+		t.Fatal(err)
+	}
+	public, err := user.PublicKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	claims := jwt.NewUserClaims(public)
+	claims.Name = name
+	claims.Pub.Allow.Add(publish...)
+	claims.Sub.Allow.Add(subscribe...)
+	token, err := claims.Encode(account)
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, err := user.Seed()
+	if err != nil {
+		t.Fatal(err)
+	}
+	creds, err := jwt.FormatUserConfig(token, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(n.dir, name+"-naive.creds")
+	if err := os.WriteFile(file, creds, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file
 }
