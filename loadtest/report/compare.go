@@ -43,6 +43,17 @@ func (l Line) Loss() float64 {
 	return 1 / r
 }
 
+// verdict says whether B's figure is noticeably another.
+func (l Line) verdict() string {
+	switch loss := l.Loss(); {
+	case loss > noticeable:
+		return "worse"
+	case loss < 1/noticeable:
+		return "better"
+	}
+	return ""
+}
+
 // Compare puts the figures that both reports have side by side.
 func Compare(a, b *Report) *Comparison {
 	c := &Comparison{A: a, B: b}
@@ -147,17 +158,13 @@ func (c *Comparison) Print(w io.Writer) {
 		p("%-30s %12d %12d\n", "wrong", c.A.Wrong, c.B.Wrong)
 	}
 	for _, l := range c.Lines {
-		verdict := ""
-		switch {
-		case l.Loss() > noticeable:
-			verdict = "worse"
-		case l.Loss() < 1/noticeable:
-			verdict = "better"
-		}
-		p("%-30s %12.3f %12.3f %8.2f  %s\n", l.Name+" ("+l.Unit+")", l.A, l.B, l.Ratio(), verdict)
+		p("%-30s %12.3f %12.3f %8.2f  %s\n", l.Name+" ("+l.Unit+")", l.A, l.B, l.Ratio(), l.verdict())
 	}
 }
 
 // noticeable is the ratio from which on a difference is called one. It is no
 // statistical test: repeat both runs before believing it.
 const noticeable = 1.1
+
+// SavePage writes the comparison as one web page that needs nothing else.
+func (c *Comparison) SavePage(file string) error { return save(file, c.Page) }

@@ -210,7 +210,7 @@ func makeup(samples []sample) (list []Makeup) {
 	n := len(samples)
 	for _, p := range []float64{50, 90, 99, 99.9} {
 		above := (100 - p) / 100
-		if float64(n)*above < 1 { // nothing lies above: this is the maximum
+		if float64(n)*above < 1-1e-6 { // nothing lies above: this is the maximum
 			break
 		}
 		half := min(n/100, int(above*float64(n)/2))
