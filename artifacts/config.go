@@ -29,6 +29,9 @@ type Config struct {
 	// Bucket holds blobs, tools and everything else that boxfleet names itself.
 	// Default "boxfleet".
 	Bucket string
+	// CAFile holds the certificates (PEM) of the authorities that may sign the
+	// server's, instead of the system's. It is read when the store is opened.
+	CAFile string
 	// VirtualHost puts the bucket into the host name. The default is the path,
 	// which every server understands.
 	VirtualHost bool

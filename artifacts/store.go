@@ -2,10 +2,13 @@ package artifacts
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
 	"net/http"
+	"os"
 	"time"
 
 	"github.com/minio/minio-go/v7"
@@ -33,6 +36,17 @@ func Open(cfg Config) (*Store, error) {
 		lookup = minio.BucketLookupDNS
 	}
 	transport := newTransport(cfg)
+	if cfg.CAFile != "" {
+		pem, err := os.ReadFile(cfg.CAFile)
+		if err != nil {
+			return nil, fmt.Errorf("storage CAFile: %w", err)
+		}
+		roots := x509.NewCertPool()
+		if !roots.AppendCertsFromPEM(pem) {
+			return nil, fmt.Errorf("storage CAFile %s: %w: it holds no certificate", cfg.CAFile, ErrInvalid)
+		}
+		transport.TLSClientConfig = &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}
+	}
 	client := func(tries int) (minio.Core, error) {
 		c, err := minio.New(cfg.Endpoint, &minio.Options{
 			Creds:        credentials.NewStaticV4(cfg.AccessKey, string(cfg.SecretKey), string(cfg.SessionToken)),

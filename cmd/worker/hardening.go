@@ -28,7 +28,12 @@ func startHardening(s *settings, log *slog.Logger) (*hardening, error) {
 // confine keeps the process to its directories, and says what is on. Whatever
 // else is to be opened must be open.
 func (h *hardening) confine(s *settings, alsoWritable ...string) error {
-	paths := harden.Paths{ReadWrite: append([]string{s.scratchDir, s.cacheDir}, alsoWritable...)}
+	paths := harden.Paths{}
+	for _, dir := range append([]string{s.scratchDir, s.cacheDir}, alsoWritable...) {
+		if dir != "" { // a gate has none
+			paths.ReadWrite = append(paths.ReadWrite, dir)
+		}
+	}
 	// The NATS client reads these again at every reconnect, and who renews a
 	// certificate replaces the file: hence the directories.
 	for _, file := range []string{s.natsCreds, s.natsCA, s.natsCert, s.natsKey} {

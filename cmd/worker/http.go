@@ -13,6 +13,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/nats-io/nats.go"
+
 	"boxfleet/jobs"
 )
 
@@ -24,6 +26,7 @@ type httpSide struct {
 	addr     net.Addr
 	worker   atomic.Pointer[jobs.Worker] // while it takes jobs
 	draining atomic.Pointer[jobs.Worker] // as long as it exists
+	gate     atomic.Pointer[nats.Conn]   // of a gate, while it hears requests
 }
 
 // hurry ends the grace of a draining worker.
@@ -78,9 +81,14 @@ func (h *httpSide) ready(w http.ResponseWriter, _ *http.Request) {
 		Worker string `json:"worker,omitempty"`
 		Active int    `json:"active"`
 	}{}
-	if worker := h.worker.Load(); worker == nil {
+	switch worker, gate := h.worker.Load(), h.gate.Load(); {
+	case gate != nil:
+		if state.Ready = gate.IsConnected(); !state.Ready {
+			state.Reason = "not connected to NATS"
+		}
+	case worker == nil:
 		state.Reason = errNotReady.Error()
-	} else {
+	default:
 		state.Worker, state.Active, state.Reason = worker.Name(), worker.Active(), worker.Sick()
 		state.Ready = state.Reason == ""
 	}

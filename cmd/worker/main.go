@@ -40,6 +40,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		Long: "worker runs boxfleet jobs.\n\n" +
 			"  worker dev    a whole fleet on this machine: queue, object store, one worker\n" +
 			"  worker run    a worker of an existing fleet\n" +
+			"  worker gate   the border between tenants and an existing fleet\n" +
 			"  worker meter  what metering does to one module",
 		SilenceUsage: true, SilenceErrors: true, Version: version,
 	}
@@ -48,7 +49,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	root.SetOut(stdout)
 	root.SetErr(stderr)
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
-	root.AddCommand(runCommand(stderr), devCommand(stdout, stderr), meterCommand(stdout), queueMetricsCommand(stderr), settingsCommand(stdout), manualCommand())
+	root.AddCommand(runCommand(stderr), devCommand(stdout, stderr), meterCommand(stdout), queueMetricsCommand(stderr), settingsCommand(stdout), gateCommand(stderr), manualCommand())
 	err := root.ExecuteContext(ctx)
 	if err == nil {
 		return 0

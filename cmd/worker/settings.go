@@ -28,7 +28,7 @@ type settings struct {
 	natsURL, natsUser, natsPassword            string
 	natsCreds, natsCA, natsCert, natsKey       string
 	natsWait                                   time.Duration
-	s3Endpoint, s3AccessKey, s3SecretKey       string
+	s3Endpoint, s3AccessKey, s3SecretKey, s3CA string
 	s3Bucket, s3Region                         string
 	name, http, otlp                           string
 	slots, maxAttempts, replicas, tenantJobs   int
@@ -137,6 +137,7 @@ var settingRows = append([]settingRow{
 	{"s3-secret-key", "", "secret key of the object store", groupFleet, text(func(s *settings) *string { return &s.s3SecretKey })},
 	{"s3-bucket", "boxfleet", "bucket for modules, inputs and outputs", groupFleet, text(func(s *settings) *string { return &s.s3Bucket })},
 	{"s3-region", "us-east-1", "region that requests are signed for", groupFleet, text(func(s *settings) *string { return &s.s3Region })},
+	{"s3-ca", "", "PEM file of the authority that signed the object store's certificate; by default the system's", groupFleet, text(func(s *settings) *string { return &s.s3CA })},
 	{"replicas", "1", "copies of every stream: 1, or 3 on a cluster", groupFleet, number(func(s *settings) *int { return &s.replicas })},
 	{"result-ttl", "72h", "how long finished jobs can be looked up", groupFleet, duration(func(s *settings) *time.Duration { return &s.resultTTL })},
 	{"ack-wait", "30s", "how long a worker may be silent before its jobs are given to others, 2s to 1h; a worker gives three signs of life in this time; one value for the whole fleet", groupFleet, duration(func(s *settings) *time.Duration { return &s.ackWait })},

@@ -38,6 +38,27 @@ func newLogger(w io.Writer, s *settings) (*slog.Logger, error) {
 	return nil, &usageError{fmt.Errorf("log-format: %q is neither text nor json", s.logFormat)}
 }
 
+// fill sets what is empty.
+func fill(to *string, from string) {
+	if *to == "" {
+		*to = from
+	}
+}
+
+// useNATS takes the address of the queue from the context where the settings
+// name none, and the credentials that belong to it.
+func (s *settings) useNATS(c *fleet.Context) {
+	if s.natsURL == "" {
+		fill(&s.natsUser, c.NATS.User)
+		fill(&s.natsPassword, c.NATS.Password)
+		fill(&s.natsCreds, c.NATS.CredsFile)
+		fill(&s.natsCA, c.NATS.CAFile)
+		fill(&s.natsCert, c.NATS.CertFile)
+		fill(&s.natsKey, c.NATS.KeyFile)
+	}
+	fill(&s.natsURL, c.NATS.URL)
+}
+
 // complete fills the fleet's addresses from the context where the settings
 // name none.
 func (s *settings) complete() error {
@@ -50,21 +71,9 @@ func (s *settings) complete() error {
 	} else {
 		c = &fleet.Context{}
 	}
-	fill := func(to *string, from string) {
-		if *to == "" {
-			*to = from
-		}
-	}
-	if s.natsURL == "" {
-		fill(&s.natsUser, c.NATS.User)
-		fill(&s.natsPassword, c.NATS.Password)
-		fill(&s.natsCreds, c.NATS.CredsFile)
-		fill(&s.natsCA, c.NATS.CAFile)
-		fill(&s.natsCert, c.NATS.CertFile)
-		fill(&s.natsKey, c.NATS.KeyFile)
-	}
-	fill(&s.natsURL, c.NATS.URL)
+	s.useNATS(c)
 	if s.s3Endpoint == "" {
+		fill(&s.s3CA, c.S3.CAFile)
 		fill(&s.s3AccessKey, c.S3.AccessKey)
 		fill(&s.s3SecretKey, c.S3.SecretKey)
 		if c.S3.Bucket != "" {
@@ -177,6 +186,7 @@ func openNode(ctx context.Context, s *settings, log *slog.Logger) (_ *node, err 
 	conn := s.natsConn("boxfleet worker "+s.name, log)
 	n.store, err = artifacts.Open(artifacts.Config{
 		Endpoint: s.s3Endpoint, Region: s.s3Region, AccessKey: s.s3AccessKey, SecretKey: artifacts.Secret(s.s3SecretKey), Bucket: s.s3Bucket,
+		CAFile: s.s3CA,
 	})
 	if err != nil {
 		return nil, &usageError{err}

@@ -42,6 +42,9 @@ type S3 struct {
 	AccessKey string `json:"access_key"`
 	SecretKey string `json:"secret_key"`
 	Bucket    string `json:"bucket,omitempty"`
+	// CAFile verifies the server's certificate; the system's authorities when
+	// empty.
+	CAFile string `json:"ca_file,omitempty"`
 }
 
 // Context is everything a command needs to know of a fleet.
@@ -74,7 +77,7 @@ func (c *Context) Conn(name string) jobs.ConnConfig {
 func (c *Context) Store() artifacts.Config {
 	return artifacts.Config{
 		Endpoint: c.S3.Endpoint, Region: c.S3.Region, AccessKey: c.S3.AccessKey,
-		SecretKey: artifacts.Secret(c.S3.SecretKey), Bucket: c.S3.Bucket,
+		SecretKey: artifacts.Secret(c.S3.SecretKey), Bucket: c.S3.Bucket, CAFile: c.S3.CAFile,
 	}
 }
 

@@ -16,6 +16,7 @@ import (
 type globals struct {
 	context                                            string
 	nats, natsUser, natsPassword, natsCreds            string
+	natsCA, natsCert, natsKey, s3CA                    string
 	s3Endpoint, s3Access, s3Secret, s3Bucket, s3Region string
 	tenant                                             string
 	connectTimeout                                     time.Duration
@@ -28,11 +29,15 @@ func (g *globals) register(f *pflag.FlagSet) {
 	f.StringVar(&g.natsUser, "nats-user", "", "NATS user")
 	f.StringVar(&g.natsPassword, "nats-password", "", "NATS password")
 	f.StringVar(&g.natsCreds, "nats-creds", "", "NATS credentials file (.creds)")
+	f.StringVar(&g.natsCA, "nats-ca", "", "PEM file of the authority that signed the NATS server's certificate")
+	f.StringVar(&g.natsCert, "nats-cert", "", "PEM file of your own certificate, if the NATS server asks for one")
+	f.StringVar(&g.natsKey, "nats-key", "", "PEM file of its key")
 	f.StringVar(&g.s3Endpoint, "s3-endpoint", "", "object store: host:port, http:// or https:// address")
 	f.StringVar(&g.s3Access, "s3-access-key", "", "object store access key")
 	f.StringVar(&g.s3Secret, "s3-secret-key", "", "object store secret key")
 	f.StringVar(&g.s3Bucket, "s3-bucket", "", "bucket of the fleet")
 	f.StringVar(&g.s3Region, "s3-region", "", "region of the object store")
+	f.StringVar(&g.s3CA, "s3-ca", "", "PEM file of the authority that signed the object store's certificate")
 	f.StringVar(&g.tenant, "tenant", "", "whose jobs these are")
 	f.DurationVar(&g.connectTimeout, "connect-timeout", 5*time.Second, "how long to wait for NATS")
 	f.BoolVar(&g.json, "json", false, "print JSON")
@@ -45,8 +50,8 @@ const EnvPrefix = "BOXFLEET_"
 
 // globalNames are the flags that have a variable.
 var globalNames = []string{
-	"context", "nats", "nats-user", "nats-password", "nats-creds",
-	"s3-endpoint", "s3-access-key", "s3-secret-key", "s3-bucket", "s3-region",
+	"context", "nats", "nats-user", "nats-password", "nats-creds", "nats-ca", "nats-cert", "nats-key",
+	"s3-endpoint", "s3-access-key", "s3-secret-key", "s3-bucket", "s3-region", "s3-ca",
 	"tenant", "connect-timeout", "json", "quiet",
 }
 
@@ -87,6 +92,7 @@ func (g *globals) fleet() (*fleet.Context, error) {
 		{&c.NATS.URL, g.nats}, {&c.NATS.User, g.natsUser}, {&c.NATS.Password, g.natsPassword}, {&c.NATS.CredsFile, g.natsCreds},
 		{&c.S3.Endpoint, g.s3Endpoint}, {&c.S3.AccessKey, g.s3Access}, {&c.S3.SecretKey, g.s3Secret},
 		{&c.S3.Bucket, g.s3Bucket}, {&c.S3.Region, g.s3Region}, {&c.Tenant, g.tenant},
+		{&c.NATS.CAFile, g.natsCA}, {&c.NATS.CertFile, g.natsCert}, {&c.NATS.KeyFile, g.natsKey}, {&c.S3.CAFile, g.s3CA},
 	} {
 		if set.from != "" {
 			*set.to = set.from
