@@ -9,7 +9,7 @@ import (
 )
 
 var (
-	goFlag    = regexp.MustCompile(`(?m)^\s+--?([a-z][a-z0-9-]*)(?:[ =](\w+))?`)
+	goFlag    = regexp.MustCompile(`(?m)^  --?([a-z][a-z0-9-]*)(?:[ =](\w+))?`)
 	goSection = regexp.MustCompile(`(?s)(?:Profiles|Commands):\n(.*?)\n\n`)
 	goCommand = regexp.MustCompile(`(?m)^  ([a-z][a-z-]*) `)
 )

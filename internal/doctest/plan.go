@@ -3,6 +3,7 @@ package doctest
 import (
 	"errors"
 	"fmt"
+	"regexp"
 	"strings"
 )
 
@@ -149,6 +150,6 @@ func pieces(b *Block) []piece {
 }
 
 // isSynopsis tells a form from a command: it has optional flags in brackets.
-func isSynopsis(text string) bool {
-	return strings.Contains(text, "[-") || strings.Contains(text, "[flags") || strings.Contains(text, "...]")
-}
+func isSynopsis(text string) bool { return optional.MatchString(text) }
+
+var optional = regexp.MustCompile(`(^|\s)\[(-|flags\b)|\.\.\.\](\s|$)`)

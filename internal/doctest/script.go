@@ -59,7 +59,7 @@ func (r *Runner) Run(ctx context.Context, name string, steps []Step) error {
 	for _, u := range units {
 		out, _ := os.ReadFile(u.file + ".out")
 		if _, err := os.Stat(u.file + ".done"); err != nil {
-			line, what, _ := strings.Cut(strings.TrimSpace(lastLine(string(failed))), ":")
+			line, what, _ := strings.Cut(strings.TrimSpace(firstLine(string(failed))), ":")
 			n, _ := strconv.Atoi(line)
 			return fmt.Errorf("%s:%d: %s%w\n%s", name, u.line+max(n, 1)-1, strings.TrimSpace(what)+" ", orStopped(runErr), out)
 		}
@@ -144,9 +144,10 @@ func (r *Runner) shell(ctx context.Context, script string) error {
 	return err
 }
 
-func lastLine(text string) string {
-	text = strings.TrimRight(text, "\n")
-	return text[strings.LastIndexByte(text, '\n')+1:]
+// firstLine is where it began: what calls a command that fails, fails next.
+func firstLine(text string) string {
+	line, _, _ := strings.Cut(text, "\n")
+	return line
 }
 
 func orStopped(err error) error {
