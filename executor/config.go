@@ -30,6 +30,10 @@ type Config struct {
 	// ModuleCacheBytes bounds compiled modules in memory: their native code,
 	// memory image and the rest of the module; default 512 MiB.
 	ModuleCacheBytes int64
+	// CodeKey lets workers that have the same one share compiled code through
+	// the store, under [CodePrefix]: a module is compiled once for each kind of
+	// processor. It is a secret (see [ReadCodeKey]); nil shares nothing.
+	CodeKey []byte
 	// MaxModuleBytes is the largest module that is fetched; default 64 MiB.
 	MaxModuleBytes int64
 	// MaxInputBytes and MaxInputFiles bound what one job stages; defaults
@@ -43,7 +47,8 @@ type Config struct {
 	// MemoryBudget bounds the declared memory of all running jobs together;
 	// default half of the machine's (or cgroup's) memory.
 	MemoryBudget limits.Bytes
-	// Compilers is how many modules compile at once; default half the cores.
+	// Compilers is how many modules compile at once, besides one of at most
+	// 4 MiB; default half the cores.
 	Compilers int
 	// Ceilings are what jobs get and may ask for.
 	Ceilings limits.Ceilings
@@ -112,6 +117,9 @@ func (c Config) Validate() error {
 		return fmt.Errorf("compilers: %d; at least 1", c.Compilers)
 	case c.Tick < 100*time.Microsecond || c.Tick > time.Second:
 		return fmt.Errorf("tick: %s; write 100us to 1s", c.Tick)
+	}
+	if n := len(c.CodeKey); n > 0 && n < minCodeKey {
+		return fmt.Errorf("code_key: %d bytes; at least %d, random ones", n, minCodeKey)
 	}
 	if err := c.Ceilings.Validate(); err != nil {
 		return fmt.Errorf("ceilings: %w", err)

@@ -92,6 +92,7 @@ func New(ctx context.Context, store *artifacts.Store, cfg Config) (_ *Executor, 
 		return nil, fmt.Errorf("set up metrics: %w", err)
 	}
 	e.epoch = meter.NewEpoch(cfg.Tick)
+	sharingCtx, stopSharing := context.WithCancel(context.WithoutCancel(ctx))
 	e.modules = &moduleCache{
 		native: &nativeStore{rt: e.rt, dir: nativeDir}, rewrite: rewrite, dir: compileDir, wasmDir: wasmDir, compiles: compiles, log: cfg.Log,
 		fresh: func(ctx context.Context) (wazero.Runtime, error) {
@@ -99,6 +100,10 @@ func New(ctx context.Context, store *artifacts.Store, cfg Config) (_ *Executor, 
 		},
 		maxBytes: cfg.ModuleCacheBytes, maxDisk: cfg.CompileCacheBytes, turns: make(chan struct{}, cfg.Compilers),
 		byID: map[artifacts.Digest]*module{}, lru: list.New(), pending: map[artifacts.Digest]*compiling{},
+		sharingCtx: sharingCtx, stopSharing: stopSharing,
+	}
+	if len(cfg.CodeKey) > 0 {
+		e.modules.share = &codeShare{store: store, key: cfg.CodeKey, code: codeKey(rewrite, engine)}
 	}
 	return e, nil
 }
@@ -146,6 +151,9 @@ func (e *Executor) CheckStore(ctx context.Context) error {
 // Close frees everything. No attempt may be running.
 func (e *Executor) Close(ctx context.Context) error {
 	var errs []error
+	if e.modules != nil {
+		e.modules.close()
+	}
 	if e.rt != nil {
 		errs = append(errs, e.rt.Close(ctx))
 	}

@@ -49,6 +49,7 @@ func (e *badModuleError) Unwrap() error { return e.err }
 // disk, or by compiling. Callers of one digest join.
 type moduleCache struct {
 	native   *nativeStore
+	share    *codeShare // nil without a key
 	fresh    func(ctx context.Context) (wazero.Runtime, error)
 	rewrite  metering.Config
 	dir      string // of everything compiled, for its size
@@ -58,6 +59,10 @@ type moduleCache struct {
 	maxBytes int64 // in memory
 	maxDisk  int64
 	turns    chan struct{} // bounded compile queue
+
+	sharing     sync.WaitGroup // uploads
+	sharingCtx  context.Context
+	stopSharing context.CancelFunc
 
 	mu      sync.Mutex
 	byID    map[artifacts.Digest]*module
@@ -74,7 +79,7 @@ type compiling struct {
 	counted bool // m.refs has the waiters; guarded likewise
 	m       *module
 	err     error
-	hit     string // "disk", or empty for compiled
+	hit     string // "disk" or "fleet"; empty for compiled
 }
 
 // source gives a module's bytes when they are needed.
@@ -87,7 +92,7 @@ type parking interface {
 }
 
 // get gives the compiled module of a digest and where it was found: "memory",
-// "disk" or "none". The caller calls release when its instance is gone.
+// "disk", "fleet" or "none". The caller calls release when its instance is gone.
 func (c *moduleCache) get(ctx context.Context, d artifacts.Digest, read source, park parking) (m *module, hit string, err error) {
 	c.mu.Lock()
 	if m := c.byID[d]; m != nil {
@@ -189,6 +194,13 @@ func (c *moduleCache) compile(ctx context.Context, d artifacts.Digest, read sour
 		c.log.Warn("the compile cache is damaged; the module is compiled again", "module", d.Short(), "error", err)
 	}
 	_ = os.Remove(path)
+	forged := false
+	if c.share != nil {
+		if p.m, forged = c.shared(ctx, d, path); p.m != nil {
+			p.hit = "fleet"
+			return
+		}
+	}
 	c.turns <- struct{}{}
 	defer func() { <-c.turns }()
 	raw, err := read(ctx)
@@ -210,6 +222,40 @@ func (c *moduleCache) compile(ctx context.Context, d artifacts.Digest, read sour
 		return
 	}
 	c.sweep()
+	if c.share != nil {
+		c.sharing.Go(func() { c.offer(d, k, forged) })
+	}
+}
+
+// shared gets a module that another worker has compiled, or nil. forged tells
+// that there is an entry which cannot be used.
+func (c *moduleCache) shared(ctx context.Context, d artifacts.Digest, path string) (m *module, forged bool) {
+	k, forged, err := c.share.get(ctx, d, c.native)
+	if err == nil {
+		m, err = c.keptModule(ctx, k)
+	}
+	if err != nil {
+		if !errors.Is(err, artifacts.ErrNotFound) {
+			c.log.Warn("the fleet's compiled code is not used; the module is compiled here", "module", d.Short(), "error", err)
+		}
+		return nil, forged
+	}
+	c.write(k, path)
+	c.sweep()
+	return m, false
+}
+
+// offer shares a module with other workers.
+func (c *moduleCache) offer(d artifacts.Digest, k *kept, instead bool) {
+	if err := c.share.put(c.sharingCtx, d, k, c.native, instead); err != nil && c.sharingCtx.Err() == nil {
+		c.log.Warn("the compiled code is not shared with the fleet", "module", d.Short(), "error", err)
+	}
+}
+
+// close ends what goes on without callers.
+func (c *moduleCache) close() {
+	c.stopSharing()
+	c.sharing.Wait()
 }
 
 // keep compiles a program, keeps the result at path and below the native
@@ -223,14 +269,20 @@ func (c *moduleCache) keep(ctx context.Context, path string, p *program) (*modul
 	if err != nil {
 		return nil, nil, err
 	}
+	c.write(k, path)
+	return m, k, nil
+}
+
+// write keeps a module whose native code is in place. What is in memory serves
+// without it as long as it stays.
+func (c *moduleCache) write(k *kept, path string) {
 	data, err := k.encode()
 	if err == nil {
 		err = writeAtomic(path, data)
 	}
-	if err != nil { // what is in memory serves as long as it stays
+	if err != nil {
 		c.log.Warn("the compile cache does not keep a module", "file", path, "error", err)
 	}
-	return m, k, nil
 }
 
 // keptModule loads a module of which the cache has all that is needed.

@@ -190,6 +190,24 @@ func compileInto(ctx context.Context, dir string, wasm []byte) (string, error) {
 // it was.
 var errNoNative = errors.New("the native code is not in the cache")
 
+// open opens the file with a module's native code.
+func (s *nativeStore) open(k *kept) (*os.File, error) {
+	path := filepath.Join(s.dir, k.Native)
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", errNoNative, err)
+	}
+	size, ends, err := markOf(f)
+	if err == nil && (size != k.NativeSize || ends != k.NativeEnds) {
+		err = fmt.Errorf("%w: %s is another file of %d bytes, want %d", errNoNative, path, size, k.NativeSize)
+	}
+	if err != nil {
+		_ = f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
 // load gives the compiled module of what is kept of it. Whatever keeps it from
 // that, the native code is gone afterwards.
 func (s *nativeStore) load(ctx context.Context, k *kept) (_ wazero.CompiledModule, err error) {
@@ -205,21 +223,14 @@ func (s *nativeStore) load(ctx context.Context, k *kept) (_ wazero.CompiledModul
 		}
 	}()
 	// While it is open no other file gets its number.
-	f, err := os.Open(path)
+	f, err := s.open(k)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", errNoNative, err)
+		return nil, err
 	}
 	defer func() { _ = f.Close() }()
 	before, err := f.Stat()
 	if err != nil {
 		return nil, err
-	}
-	size, ends, err := markOf(f)
-	if err != nil {
-		return nil, err
-	}
-	if size != k.NativeSize || ends != k.NativeEnds {
-		return nil, fmt.Errorf("%w: %s is another file of %d bytes, want %d", errNoNative, path, size, k.NativeSize)
 	}
 	if s.opened != nil {
 		s.opened()
@@ -236,4 +247,14 @@ func (s *nativeStore) load(ctx context.Context, k *kept) (_ wazero.CompiledModul
 		return nil, errors.Join(err, compiled.Close(ctx))
 	}
 	return compiled, nil
+}
+
+// read gives the native code of a module as it is kept.
+func (s *nativeStore) read(k *kept) ([]byte, error) {
+	f, err := s.open(k)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = f.Close() }()
+	return io.ReadAll(f)
 }
