@@ -9,6 +9,8 @@ import (
 	"hash"
 	"io"
 	"os"
+
+	"github.com/minio/minio-go/v7"
 )
 
 // blobPrefix is where blobs live in the configured bucket. Nothing else writes
@@ -63,6 +65,17 @@ func (s *Store) putKnownBlob(ctx context.Context, d Digest, size int64, r io.Rea
 	}
 	if err != nil && !errors.Is(err, ErrNotFound) {
 		return false, err
+	}
+	if err != nil && size < s.cfg.MultipartAbove {
+		// It is not there: add it, and replace nothing. A store's policy may ask
+		// tenants for the condition, so that nobody spoils another's blob.
+		var opts minio.PutObjectOptions
+		opts.SetMatchETagExcept("*")
+		err := s.putSigned(ctx, "", d.Key(), r, size, d.Hex(), opts)
+		if errors.Is(err, ErrExists) {
+			return false, nil // somebody was quicker
+		}
+		return true, err
 	}
 	return true, s.putContent(ctx, "", d.Key(), d, size, r)
 }
