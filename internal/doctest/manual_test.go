@@ -5,6 +5,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -180,4 +181,8 @@ func TestEveryFlagIsInTheManual(t *testing.T) {
 	for _, name := range []string{"submit", "worker", "loadtest"} {
 		walk(name, rig.checks.Programs[name])
 	}
+}
+
+func hasFlag(list []clidoc.Flag, name string) bool {
+	return slices.ContainsFunc(list, func(f clidoc.Flag) bool { return f.Name == name })
 }
