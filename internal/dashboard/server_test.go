@@ -101,7 +101,9 @@ func host(h string) func(*http.Request) { return func(r *http.Request) { r.Host 
 func bearer(r *http.Request) { r.Header.Set("Authorization", "Bearer "+secret) }
 
 func content(text string) func(*http.Request) {
-	return func(r *http.Request) { r.Body, r.ContentLength = io.NopCloser(strings.NewReader(text)), int64(len(text)) }
+	return func(r *http.Request) {
+		r.Body, r.ContentLength = io.NopCloser(strings.NewReader(text)), int64(len(text))
+	}
 }
 
 // TestGuard: who gets in, and who does not.

@@ -210,7 +210,9 @@ func TestOutage(t *testing.T) {
 	if err := f.Server.Restart(); err != nil {
 		t.Fatal(err)
 	}
-	f.Until(v, "the server", func(s *fleetview.Snapshot) bool { return s.Connected && !strings.Contains(strings.Join(s.Problems, "\n"), "jobs:") })
+	f.Until(v, "the server", func(s *fleetview.Snapshot) bool {
+		return s.Connected && !strings.Contains(strings.Join(s.Problems, "\n"), "jobs:")
+	})
 	f.Submit(fleetviewtest.Job("two", "ok"))
 	f.Until(v, "the second job", func(s *fleetview.Snapshot) bool { return s.Known == 2 })
 }
