@@ -35,7 +35,7 @@ type settings struct {
 	maxRetryAge                                time.Duration
 	grace, resultTTL, ackWait                  time.Duration
 	sweepOutputsEvery, sweepOutputsAge         time.Duration
-	scratchDir, cacheDir                       string
+	scratchDir, cacheDir, codeKeyFile          string
 	cacheBytes, compileCacheBytes, moduleBytes limits.Bytes
 	memoryCache, memoryBudget, minFree         limits.Bytes
 	maxInput, maxOutput                        limits.Bytes
@@ -158,6 +158,7 @@ var settingRows = append([]settingRow{
 	{"cache-dir", "", "directory of modules, inputs and compiled code (wasm_cache_dir); only this user may write it, and one worker at a time: {free} in it stands for the first number whose directory no other worker uses", groupDisk, text(func(s *settings) *string { return &s.cacheDir })},
 	{"cache-size", "10GiB", "modules and inputs kept on disk", groupDisk, size(func(s *settings) *limits.Bytes { return &s.cacheBytes })},
 	{"compile-cache-size", "4GiB", "compiled code kept on disk", groupDisk, size(func(s *settings) *limits.Bytes { return &s.compileCacheBytes })},
+	{"compile-cache-key-file", "", "file (mode 0600) with a secret of 32 bytes or more, the same on all workers: those that have it share compiled code through the object store below code/ and believe nothing there that was not written with it; whoever has it runs native code on every worker. By default nothing is shared", groupDisk, text(func(s *settings) *string { return &s.codeKeyFile })},
 	{"module-memory", "512MiB", "compiled modules kept in memory", groupDisk, size(func(s *settings) *limits.Bytes { return &s.memoryCache })},
 	{"memory-budget", "", "declared memory of all running jobs together; by default half the machine's", groupDisk, size(func(s *settings) *limits.Bytes { return &s.memoryBudget })},
 	{"max-module-size", "64MiB", "largest module that is fetched", groupDisk, size(func(s *settings) *limits.Bytes { return &s.moduleBytes })},

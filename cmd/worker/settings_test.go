@@ -3,11 +3,14 @@ package main
 import (
 	"bytes"
 	"context"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"boxfleet/executor"
 )
 
 // TestSettingsDocumented: docs/configuration.md is the output of `worker
@@ -149,6 +152,32 @@ func TestSecretsFile(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 	if _, err := readSecrets(file + ".none"); err == nil || !strings.Contains(err.Error(), "secrets-file") {
+		t.Errorf("%v", err)
+	}
+}
+
+// TestCodeKeyFile: a key that others can read keeps a worker from starting, and
+// what workers share is closed to tenants whatever the rules say.
+func TestCodeKeyFile(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "code.key")
+	if err := os.WriteFile(file, []byte(strings.Repeat("k", 64)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s := &settings{s3Bucket: "boxfleet", codeKeyFile: file, access: []string{"rw:boxfleet/"}}
+	cfg, err := s.executorConfig(slog.New(slog.DiscardHandler))
+	if err != nil || len(cfg.CodeKey) != 64 {
+		t.Fatalf("%d bytes of key: %v", len(cfg.CodeKey), err)
+	}
+	if cfg.Access.Check("web", "boxfleet", executor.CodePrefix+"x", false) == nil || cfg.Access.Check("web", "boxfleet", executor.CodePrefix+"x", true) == nil {
+		t.Error("a tenant may name shared code")
+	}
+	if err := cfg.Access.Check("web", "boxfleet", "other/x", true); err != nil {
+		t.Errorf("%v", err)
+	}
+	if err := os.Chmod(file, 0o640); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.executorConfig(slog.New(slog.DiscardHandler)); err == nil || !strings.Contains(err.Error(), "compile-cache-key-file") || !strings.Contains(err.Error(), "0600") {
 		t.Errorf("%v", err)
 	}
 }

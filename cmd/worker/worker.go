@@ -128,8 +128,13 @@ func (s *settings) executorConfig(log *slog.Logger) (executor.Config, error) {
 		rules = append(artifacts.DefaultRules(s.s3Bucket), artifacts.Rule{Pattern: s.s3Bucket + "/out/{tenant}/", Read: true})
 	}
 	var err error
-	if cfg.Access, err = artifacts.NewAccess(s.s3Bucket, rules); err != nil {
+	if cfg.Access, err = artifacts.NewAccess(s.s3Bucket, rules, s.s3Bucket+"/"+executor.CodePrefix); err != nil {
 		return cfg, &usageError{fmt.Errorf("access: %w", err)}
+	}
+	if s.codeKeyFile != "" {
+		if cfg.CodeKey, err = executor.ReadCodeKey(s.codeKeyFile); err != nil {
+			return cfg, fmt.Errorf("compile-cache-key-file: %w", err)
+		}
 	}
 	cfg.Secrets, err = readSecrets(s.secretsFile)
 	return cfg, err
