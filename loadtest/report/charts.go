@@ -119,10 +119,18 @@ func (l lines) frame(d *drawing, x, y *axis, bottom float64) {
 // all series are at that place.
 func (l lines) strips(d *drawing, x *axis, bottom float64) {
 	longest := l.series[0].points
+	said := map[float64][]string{}
 	for _, s := range l.series {
 		if len(s.points) > len(longest) {
 			longest = s.points
 		}
+		for _, p := range s.points {
+			said[p[0]] = append(said[p[0]], s.Name+": "+l.value(p[1]))
+		}
+	}
+	tick := short
+	if l.xTick != nil {
+		tick = l.xTick
 	}
 	for i, p := range longest {
 		left, right := chartLeft, chartWidth-chartRight
@@ -132,18 +140,7 @@ func (l lines) strips(d *drawing, x *axis, bottom float64) {
 		if i < len(longest)-1 {
 			right = (x.at(p[0]) + x.at(longest[i+1][0])) / 2
 		}
-		tick := short
-		if l.xTick != nil {
-			tick = l.xTick
-		}
-		tip := []string{l.xName + " " + tick(p[0])}
-		for _, s := range l.series {
-			for _, q := range s.points {
-				if q[0] == p[0] {
-					tip = append(tip, s.Name+": "+l.value(q[1]))
-				}
-			}
-		}
+		tip := append([]string{l.xName + " " + tick(p[0])}, said[p[0]]...)
 		d.rect("strip", left, chartTop, right-left, bottom-chartTop, strings.Join(tip, "\n"))
 	}
 }
