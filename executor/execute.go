@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -190,22 +189,18 @@ func (r *run) fetch(ctx context.Context) error {
 	}
 	// The compilation may outlive this attempt, so it reads the blob itself;
 	// by now that is a read from the worker's disk.
-	bytes := func(ctx context.Context) ([]byte, error) {
+	blob := func(ctx context.Context) (*artifacts.Blob, error) {
 		pin, _, err := r.e.moduleBlob(ctx, tool)
-		if err != nil {
-			return nil, err
-		}
-		defer pin.Release()
-		return os.ReadFile(pin.Path)
+		return pin, err
 	}
 	cctx, end := r.a.Begin(ctx, jobs.PhaseCompile)
 	var err error
 	if fresh {
 		r.res.CacheHit = "none"
-		if r.mod, err = r.e.modules.uncached(cctx, bytes); err == nil {
+		if r.mod, err = r.e.modules.uncached(cctx, blob); err == nil {
 			r.defers(r.mod.close)
 		}
-	} else if r.mod, r.res.CacheHit, err = r.e.modules.get(cctx, tool.Digest, bytes, r.a); err == nil {
+	} else if r.mod, r.res.CacheHit, err = r.e.modules.get(cctx, tool.Digest, blob, r.a.Job.CompileOnly, r.a); err == nil {
 		r.defers(func() { r.e.modules.release(r.mod) })
 	}
 	end(err, attribute.String("boxfleet.cache", r.res.CacheHit))

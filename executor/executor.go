@@ -98,7 +98,7 @@ func New(ctx context.Context, store *artifacts.Store, cfg Config) (_ *Executor, 
 		fresh: func(ctx context.Context) (wazero.Runtime, error) {
 			return newRuntime(ctx, meter.RuntimeConfig())
 		},
-		maxBytes: cfg.ModuleCacheBytes, maxDisk: cfg.CompileCacheBytes, turns: make(chan struct{}, cfg.Compilers),
+		maxBytes: cfg.ModuleCacheBytes, maxDisk: cfg.CompileCacheBytes, queue: newCompileQueue(cfg.Compilers),
 		byID: map[artifacts.Digest]*module{}, lru: list.New(), pending: map[artifacts.Digest]*compiling{},
 		sharingCtx: sharingCtx, stopSharing: stopSharing,
 	}

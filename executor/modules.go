@@ -58,7 +58,7 @@ type moduleCache struct {
 	log      *slog.Logger
 	maxBytes int64 // in memory
 	maxDisk  int64
-	turns    chan struct{} // bounded compile queue
+	queue    *compileQueue
 
 	sharing     sync.WaitGroup // uploads
 	sharingCtx  context.Context
@@ -75,6 +75,7 @@ type moduleCache struct {
 // them, so that one caller's end does not fail the others.
 type compiling struct {
 	done    chan struct{}
+	turn    *compileTurn
 	waiters int  // callers that will hold m; guarded by moduleCache.mu
 	counted bool // m.refs has the waiters; guarded likewise
 	m       *module
@@ -82,8 +83,8 @@ type compiling struct {
 	hit     string // "disk" or "fleet"; empty for compiled
 }
 
-// source gives a module's bytes when they are needed.
-type source func(ctx context.Context) ([]byte, error)
+// source gives a module's bytes when they are needed, as a file of this disk.
+type source func(ctx context.Context) (*artifacts.Blob, error)
 
 // parking lets a job leave its slot while it waits for a compiler.
 type parking interface {
@@ -93,7 +94,8 @@ type parking interface {
 
 // get gives the compiled module of a digest and where it was found: "memory",
 // "disk", "fleet" or "none". The caller calls release when its instance is gone.
-func (c *moduleCache) get(ctx context.Context, d artifacts.Digest, read source, park parking) (m *module, hit string, err error) {
+// ahead says that no job waits for the module yet.
+func (c *moduleCache) get(ctx context.Context, d artifacts.Digest, read source, ahead bool, park parking) (m *module, hit string, err error) {
 	c.mu.Lock()
 	if m := c.byID[d]; m != nil {
 		m.refs++
@@ -103,9 +105,11 @@ func (c *moduleCache) get(ctx context.Context, d artifacts.Digest, read source, 
 	}
 	p := c.pending[d]
 	if p == nil {
-		p = &compiling{done: make(chan struct{})}
+		p = &compiling{done: make(chan struct{}), turn: newCompileTurn(ahead)}
 		c.pending[d] = p
 		go c.compile(context.WithoutCancel(ctx), d, read, p)
+	} else if !ahead {
+		c.queue.hurry(p.turn)
 	}
 	p.waiters++
 	c.mu.Unlock()
@@ -201,13 +205,12 @@ func (c *moduleCache) compile(ctx context.Context, d artifacts.Digest, read sour
 			return
 		}
 	}
-	c.turns <- struct{}{}
-	defer func() { <-c.turns }()
-	raw, err := read(ctx)
+	raw, err := c.inTurn(ctx, read, p.turn)
 	if err != nil {
 		p.err = err
 		return
 	}
+	defer c.queue.leave(p.turn)
 	ready, err := rewritten(raw, c.rewrite)
 	if err != nil {
 		p.err = err
@@ -256,6 +259,25 @@ func (c *moduleCache) offer(d artifacts.Digest, k *kept, instead bool) {
 func (c *moduleCache) close() {
 	c.stopSharing()
 	c.sharing.Wait()
+}
+
+// inTurn waits for the module's turn to compile and gives its bytes. The caller
+// ends the turn, unless there is an error.
+func (c *moduleCache) inTurn(ctx context.Context, read source, turn *compileTurn) (_ []byte, err error) {
+	blob, err := read(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer blob.Release()
+	turn.small = blob.Size <= smallModule
+	if err := c.queue.wait(ctx, turn); err != nil {
+		return nil, err
+	}
+	raw, err := os.ReadFile(blob.Path)
+	if err != nil {
+		c.queue.leave(turn)
+	}
+	return raw, err
 }
 
 // keep compiles a program, keeps the result at path and below the native
@@ -351,16 +373,12 @@ func newModule(ctx context.Context, rt wazero.Runtime, compiled wazero.CompiledM
 
 // uncached compiles a module for one job alone ("cache": false).
 func (c *moduleCache) uncached(ctx context.Context, read source) (*module, error) {
-	select {
-	case c.turns <- struct{}{}:
-		defer func() { <-c.turns }()
-	case <-ctx.Done():
-		return nil, context.Cause(ctx)
-	}
-	raw, err := read(ctx)
+	turn := newCompileTurn(false)
+	raw, err := c.inTurn(ctx, read, turn)
 	if err != nil {
 		return nil, err
 	}
+	defer c.queue.leave(turn)
 	ready, err := rewritten(raw, c.rewrite)
 	if err != nil {
 		return nil, err
