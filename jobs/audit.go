@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/nats-io/jwt/v2"
 	"github.com/nats-io/nats.go"
 )
 
@@ -74,7 +75,7 @@ func (c *Client) audit(e AuditEvent) {
 	if IdentityOf(c.nc).Gated() {
 		return
 	}
-	e.At, e.User, e.By = time.Now().UTC(), whoami(), AuditByClient
+	e.At, e.User, e.By = time.Now().UTC(), whoami(c.nc), AuditByClient
 	if e.Tenant == "" {
 		e.Tenant = c.tenant
 	}
@@ -82,8 +83,33 @@ func (c *Client) audit(e AuditEvent) {
 	_ = PublishAudit(c.nc, &e) // the deed is done, and it is a note about it
 }
 
-// whoami is the name of whoever runs this program.
-func whoami() string {
+// auditDenied tells what a job asked for and did not get.
+func (w *Worker) auditDenied(rec *Record) {
+	if rec.Result == nil || len(rec.Result.Denials) == 0 {
+		return
+	}
+	first, count := rec.Result.Denials[0], 0
+	for _, d := range rec.Result.Denials {
+		count += d.Count
+	}
+	_ = PublishAudit(w.nc, &AuditEvent{
+		At: time.Now().UTC(), Tenant: rec.Tenant, User: w.cfg.Name, Action: "job.denied", Jobs: []string{rec.ID}, Target: first.Target,
+		Reason: first.What + ": " + first.Rule, Count: count, By: AuditByWorker,
+	}) // the result has all of them
+}
+
+// whoami is the name of the credentials, or else of whoever runs this program.
+func whoami(nc *nats.Conn) string {
+	if nc.Opts.UserJWT != nil {
+		if token, err := nc.Opts.UserJWT(); err == nil {
+			if claims, err := jwt.DecodeUserClaims(token); err == nil && claims.Name != "" {
+				return claims.Name
+			}
+		}
+	}
+	if nc.Opts.User != "" {
+		return nc.Opts.User
+	}
 	if u, err := user.Current(); err == nil && u.Username != "" {
 		return u.Username
 	}

@@ -41,6 +41,7 @@ func (c *Client) CancelBatch(ctx context.Context, id string) (*BatchCancel, erro
 	if err != nil {
 		return nil, err
 	}
+	c.audit(AuditEvent{Action: "batch.cancel", Target: id})
 	found := &BatchCancel{Done: rec.Counted.size(), Unmade: rec.State != BatchEnded && rec.Listed < rec.Total}
 	if rec.State == BatchEnded {
 		return found, nil

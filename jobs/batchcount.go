@@ -647,7 +647,7 @@ func (c *Client) cancelEach(ctx context.Context, ids []string) (map[CancelState]
 	g.SetLimit(32)
 	for i, id := range ids {
 		g.Go(func() error {
-			state, err := c.Cancel(gctx, id)
+			state, err := c.cancel(gctx, id)
 			if err == nil && state == AlreadyDone {
 				state, err = c.howDone(gctx, id)
 			}

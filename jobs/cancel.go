@@ -22,6 +22,15 @@ const (
 // Cancel ends a job: at once when it waits, as soon as its worker sees it
 // when it runs. A cancelled job's outputs are not committed.
 func (c *Client) Cancel(ctx context.Context, id string) (CancelState, error) {
+	state, err := c.cancel(ctx, id)
+	if err == nil && state != AlreadyDone {
+		c.audit(AuditEvent{Action: "job.cancel", Jobs: []string{id}})
+	}
+	return state, err
+}
+
+// cancel is Cancel for callers that tell of it themselves.
+func (c *Client) cancel(ctx context.Context, id string) (CancelState, error) {
 	for range 16 { // each turn lost means that the job moved on; it cannot move for ever
 		state, err := c.tryCancel(ctx, id)
 		if !errors.Is(err, errMoved) {

@@ -112,6 +112,7 @@ func (c *Client) PurgeDead(ctx context.Context, d *DeadLetter) error {
 	if err := stream.DeleteMsg(ctx, d.Seq); err != nil && !errors.Is(err, jetstream.ErrMsgDeleteUnsuccessful) {
 		return fmt.Errorf("remove dead letter %d: %w", d.Seq, err)
 	}
+	c.audit(AuditEvent{Action: "dlq.purge", Target: strconv.FormatUint(d.Seq, 10), Jobs: []string{d.Job}})
 	return nil
 }
 
@@ -143,7 +144,11 @@ func (c *Client) Replay(ctx context.Context, d *DeadLetter, again bool) (Receipt
 		}
 	}
 	j.SubmittedAt = time.Now().UTC()
-	return c.submit(ctx, j)
+	receipt, err := c.submit(ctx, j)
+	if err == nil {
+		c.audit(AuditEvent{Action: "dlq.replay", Target: strconv.FormatUint(d.Seq, 10), Jobs: []string{j.ID}})
+	}
+	return receipt, err
 }
 
 // ReplayID is the id that the first replay of a dead letter gets.

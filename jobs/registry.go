@@ -154,6 +154,7 @@ func (c *Client) Register(ctx context.Context, m Manifest) (created bool, err er
 			return false, err
 		}
 		if _, err = c.tools.Create(ctx, key, data); err == nil {
+			c.audit(AuditEvent{Tenant: FleetAudit, Action: "tool.push", Target: m.Name + "@" + m.Version + " " + string(m.Digest)})
 			return true, nil
 		}
 		if !isConflict(err) {

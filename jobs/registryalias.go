@@ -133,6 +133,7 @@ func (c *Client) MoveChannel(ctx context.Context, name, channel, version, from s
 	if err != nil {
 		return nil, fmt.Errorf("move channel %s@%s: %w", name, channel, err)
 	}
+	c.audit(AuditEvent{Tenant: FleetAudit, Action: "tool.channel", Target: name + "@" + channel + " to " + version})
 	return a, nil
 }
 

@@ -88,6 +88,7 @@ func (c *Client) SignTool(ctx context.Context, name, version string, key ed25519
 		return nil, err
 	}
 	m.Signatures = append(m.Signatures, s)
+	c.audit(AuditEvent{Tenant: FleetAudit, Action: "tool.sign", Target: name + "@" + version + " by key " + s.KeyID})
 	return m, nil
 }
 

@@ -42,6 +42,7 @@ func (c *Client) Yank(ctx context.Context, name, version, reason string) error {
 	if _, err := c.tools.Put(ctx, yankPrefix+toolKey(name, version), data); err != nil {
 		return fmt.Errorf("yank %s@%s: %w", name, version, err)
 	}
+	c.audit(AuditEvent{Tenant: FleetAudit, Action: "tool.yank", Target: name + "@" + version, Reason: reason})
 	return nil
 }
 
@@ -54,5 +55,6 @@ func (c *Client) Unyank(ctx context.Context, name, version string) error {
 	if err != nil && !errors.Is(err, jetstream.ErrKeyNotFound) {
 		return fmt.Errorf("unyank %s@%s: %w", name, version, err)
 	}
+	c.audit(AuditEvent{Tenant: FleetAudit, Action: "tool.unyank", Target: name + "@" + version})
 	return nil
 }

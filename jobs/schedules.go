@@ -26,7 +26,11 @@ func (c *Client) PutSchedule(ctx context.Context, r *Recurring) (replaced bool, 
 	if _, missing := errors.AsType[*NotFoundError](err); err != nil && !missing {
 		return false, err
 	}
-	return err == nil, c.putSchedule(ctx, r)
+	replaced = err == nil
+	if err = c.putSchedule(ctx, r); err == nil {
+		c.audit(AuditEvent{Action: "schedule.set", Target: r.Name})
+	}
+	return replaced, err
 }
 
 // CheckSchedule completes and validates a recurring job without sending it.
@@ -139,6 +143,7 @@ func (c *Client) RemoveSchedule(ctx context.Context, name string) error {
 	if err != nil {
 		return fmt.Errorf("remove schedule %s: %w", name, hintPublish(err))
 	}
+	c.audit(AuditEvent{Action: "schedule.remove", Target: name})
 	kv, err := c.uniqueBucket(ctx)
 	if err != nil {
 		return err

@@ -226,6 +226,7 @@ func (w *Worker) complete(ctx context.Context, a *Attempt, res *Result) {
 // ended tells everybody about a record that is Done.
 func (w *Worker) ended(ctx context.Context, a *Attempt) {
 	w.announce(a.rec, a.encoded)
+	w.auditDenied(a.rec)
 	w.ack(ctx, a)
 	a.left.ended = a.rec.Result
 	w.done.Add(1)

@@ -159,6 +159,7 @@ func (c *Client) SetTenant(ctx context.Context, tenant string, s TenantSettings)
 	if err != nil {
 		return fmt.Errorf("store the settings of tenant %s: %w", tenant, err)
 	}
+	c.audit(AuditEvent{Tenant: FleetAudit, Action: "tenant.set", Target: tenant + " " + string(data)})
 	return nil
 }
 
@@ -175,6 +176,7 @@ func (c *Client) RemoveTenant(ctx context.Context, tenant string) error {
 	if err := kv.Delete(ctx, tenant); err != nil {
 		return fmt.Errorf("remove the settings of tenant %s: %w", tenant, err)
 	}
+	c.audit(AuditEvent{Tenant: FleetAudit, Action: "tenant.remove", Target: tenant})
 	return nil
 }
 
