@@ -62,7 +62,7 @@ func (a *app) root() *cobra.Command {
 	root.AddCommand(
 		a.runCommand(), a.batchCommand(), a.batchesCommand(), a.scheduleCommand(), a.toolCommand(),
 		a.statusCommand(), a.listCommand(), a.resultCommand(), a.logsCommand(), a.waitCommand(), a.cancelCommand(), a.eventsCommand(),
-		a.traceCommand(), a.deadCommand(), a.tenantCommand(), a.mcpCommand(), a.dashboardCommand(), a.topCommand(), a.versionCommand(), a.manualCommand(),
+		a.traceCommand(), a.deadCommand(), a.tenantCommand(), a.mcpCommand(), a.dashboardCommand(), a.topCommand(), a.adminCommand(), a.auditCommand(), a.versionCommand(), a.manualCommand(),
 	)
 	return root
 }
