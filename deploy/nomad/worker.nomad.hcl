@@ -522,7 +522,7 @@ job "boxfleet-worker" {
     }
 
     ephemeral_disk {
-      size = 50
+      size = 150
     }
 
     service {
@@ -596,6 +596,11 @@ job "boxfleet-worker" {
       resources {
         cpu    = 50
         memory = 128
+      }
+
+      logs {
+        max_files     = 2
+        max_file_size = 10
       }
     }
   }
