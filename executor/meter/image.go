@@ -3,6 +3,7 @@ package meter
 import (
 	"fmt"
 	"sync"
+	"sync/atomic"
 
 	"boxfleet/limits/metering"
 )
@@ -20,8 +21,11 @@ type Image struct {
 	file *imageFile     // to be mapped; nil if there is none
 	held int64
 
+	learned atomic.Bool // a run has shown what is warm
+
 	mu     sync.Mutex
 	free   []*mapping // mapped and as good as new
+	warm   []span     // what runs write soon
 	closed bool
 }
 
@@ -91,5 +95,11 @@ func (mem *memory) begin(b []byte) {
 	}
 	if mem.mapping.image == nil {
 		i.copyTo(b)
+		return
 	}
+	mem.first = len(b)
+	i.mu.Lock()
+	warm := i.warm
+	i.mu.Unlock()
+	mem.mapping.warmUp(warm)
 }

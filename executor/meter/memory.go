@@ -85,6 +85,7 @@ type memory struct {
 	m       *Meter
 	mapping *mapping
 	image   *Image // what it begins with; nil for zeros
+	first   int    // its first size, if the image is mapped
 	size    uint64
 	started bool
 }
@@ -127,6 +128,9 @@ func (mem *memory) Free() {}
 // release gives the mapping back.
 func (mem *memory) release() {
 	if mem.mapping != nil {
+		if mem.first > 0 && !mem.image.learned.Load() {
+			mem.image.learn(mem.mapping.bytes(uint64(mem.first)))
+		}
 		mem.mapping.release(mem.size)
 		mem.mapping = nil
 	}

@@ -128,9 +128,9 @@ func New(epoch *Epoch, l Limits) *Meter {
 		m.slice = firstSlice
 	}
 	m.instances = m.first[:0]
+	now := epoch.elapsed()
+	m.lastRefill, m.lastYield = now, now // a run that is short need not let others pass
 	if l.Timeout > 0 {
-		now := epoch.elapsed()
-		m.lastRefill = now
 		m.deadline = now + int64(l.Timeout)
 		if m.deadline < now {
 			m.deadline = math.MaxInt64
