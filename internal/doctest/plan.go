@@ -84,6 +84,8 @@ func planBlock(b *Block, c *Checker) (step Step, use bool, err error) {
 		}
 	}
 	step = Step{Block: b, Run: true}
+	exit, _ := b.Mark(Exit)
+	wrong := exit.Text == "2" // the block shows a wrong command line, and what it leads to
 	if m, ok := b.Mark(ParseOnly); ok {
 		step.Run, step.Reason = false, m.Text
 	}
@@ -119,6 +121,8 @@ func planBlock(b *Block, c *Checker) (step Step, use bool, err error) {
 		for _, cmd := range commands {
 			err := c.Check(cmd.Words)
 			switch {
+			case err != nil && wrong:
+				step.Ours++
 			case errors.Is(err, ErrNotOurs):
 				step.Others++
 			case err != nil:
