@@ -45,6 +45,7 @@ test: build toolbox test-race-note ## run every test against real servers, with 
 	$(TEST_ENV) $(GO) test $(RACE) -timeout 12m ./...
 	cd internal/devs3 && CGO_ENABLED=0 $(GO) test ./...
 	cd toolbox && CGO_ENABLED=0 $(GO) test ./...
+	cd deploy/nomad/e2e && CGO_ENABLED=0 $(GO) test ./...
 
 browser-test: build toolbox ## open the dashboard and the load test's report in Chromium (Debian's package chromium)
 	cd internal/browsertest && CGO_ENABLED=0 $(GO) vet ./... && CGO_ENABLED=0 $(GO) test -count 1 -timeout 5m ./...
@@ -81,6 +82,11 @@ backlog: build ## 1,000,000 queued jobs of 1,000 tenants; fails when a job's cos
 
 scale: build ## throughput of 1 to 4 workers with 1 to 8 slots each
 	$(BIN)/loadtest scale
+
+nomad-e2e: build ## run the job files on real Nomad agents: 500 jobs, a rolling update, a drain (builds Nomad: ten minutes)
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o $(BIN)/nats-server github.com/nats-io/nats-server/v2
+	cd deploy/nomad/e2e && $(GO) build -o ../../../$(BIN)/nomad github.com/hashicorp/nomad
+	cd deploy/nomad/e2e && $(GO) vet -tags rehearsal . && $(GO) test -tags rehearsal -count 1 -timeout 20m -v -run TestRehearsal .
 
 docs: build ## write what is generated: settings, schemas
 	$(BIN)/worker settings > docs/configuration.md

@@ -127,20 +127,20 @@ job "boxfleet-batch" {
         {
           "nats": {
             "url": {{ .nats_url | toJSON }},
-            {{- if .nats_user }}
+            {{- if .nats_user.Value }}
             "user": {{ .nats_user | toJSON }},
             "password": {{ .nats_password | toJSON }},
             {{- end }}
-            {{- if .nats_creds }}
+            {{- if .nats_creds.Value }}
             "creds_file": "{{ env "NOMAD_SECRETS_DIR" }}/submit.creds",
             {{- end }}
-            "ca_file": "{{ if .nats_ca }}{{ env "NOMAD_SECRETS_DIR" }}/ca.pem{{ end }}"
+            "ca_file": "{{ if .nats_ca.Value }}{{ env "NOMAD_SECRETS_DIR" }}/ca.pem{{ end }}"
           },
           "s3": {
             "endpoint": {{ .s3_endpoint | toJSON }},
             "access_key": {{ .s3_access_key | toJSON }},
             "secret_key": {{ .s3_secret_key | toJSON }},
-            "bucket": "{{ with .s3_bucket }}{{ . }}{{ else }}boxfleet{{ end }}"
+            "bucket": "{{ with .s3_bucket.Value }}{{ . }}{{ else }}boxfleet{{ end }}"
           }
         }
         {{- end }}

@@ -258,21 +258,21 @@ locals {
   {{- with nomadVar "nomad/jobs/boxfleet-worker" }}
   s3-access-key: {{ .s3_access_key | toJSON }}
   s3-secret-key: {{ .s3_secret_key | toJSON }}
-  {{- if .nats_user }}
+  {{- if .nats_user.Value }}
   nats-user: {{ .nats_user | toJSON }}
   nats-password: {{ .nats_password | toJSON }}
   {{- end }}
-  {{- if .nats_creds }}
+  {{- if .nats_creds.Value }}
   nats-creds: {{ env "NOMAD_SECRETS_DIR" }}/nats/worker.creds
   {{- end }}
-  {{- if .nats_ca }}
+  {{- if .nats_ca.Value }}
   nats-ca: {{ env "NOMAD_SECRETS_DIR" }}/nats/ca.pem
   {{- end }}
-  {{- if .nats_cert }}
+  {{- if .nats_cert.Value }}
   nats-cert: {{ env "NOMAD_SECRETS_DIR" }}/nats/cert.pem
   nats-key: {{ env "NOMAD_SECRETS_DIR" }}/nats/key.pem
   {{- end }}
-  {{- if .secrets }}
+  {{- if .secrets.Value }}
   secrets-file: {{ env "NOMAD_SECRETS_DIR" }}/secrets.yaml
   {{- end }}
   {{- end }}

@@ -96,6 +96,7 @@ func newRig(t *testing.T) *rig {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
+		unmountBelow(dir)
 		if t.Failed() {
 			t.Logf("logs and data are in %s", dir)
 		} else if err := os.RemoveAll(dir); err != nil {
@@ -224,6 +225,20 @@ func (r *rig) eventually(what string, ok func() (done bool, state string)) {
 			r.t.Fatalf("%s: not within %s; %s", what, patience, state)
 		}
 		time.Sleep(200 * time.Millisecond)
+	}
+}
+
+// unmountBelow takes away the file systems of secrets that an agent of root
+// leaves behind when it ends.
+func unmountBelow(dir string) {
+	mounts, err := os.ReadFile("/proc/mounts")
+	if err != nil {
+		return // not Linux, so nothing is mounted
+	}
+	for line := range strings.Lines(string(mounts)) {
+		if f := strings.Fields(line); len(f) > 1 && strings.HasPrefix(f[1], dir+"/") {
+			_ = syscall.Unmount(f[1], 0)
+		}
 	}
 }
 

@@ -17,11 +17,22 @@ type service struct {
 	Port    int
 }
 
+// item is one of a Nomad variable. A name that the variable does not have gives
+// an empty one, which a template's `if` takes for true: ask for its Value.
+type item struct{ Value string }
+
+func (i item) String() string               { return i.Value }
+func (i item) MarshalJSON() ([]byte, error) { return json.Marshal(i.Value) }
+
 // render executes a task's template with variables and services of our own.
 func render(t *testing.T, tmpl *api.Template, vars map[string]string, services map[string][]service) string {
 	t.Helper()
+	items := map[string]item{}
+	for name, value := range vars {
+		items[name] = item{value}
+	}
 	funcs := template.FuncMap{
-		"nomadVar":     func(string) map[string]string { return vars },
+		"nomadVar":     func(string) map[string]item { return items },
 		"nomadService": func(name string) []service { return services[name] },
 		"env":          func(name string) string { return "/" + strings.ToLower(name) },
 		"toJSON": func(v any) (string, error) {
@@ -29,7 +40,7 @@ func render(t *testing.T, tmpl *api.Template, vars map[string]string, services m
 			return string(data), err
 		},
 	}
-	parsed, err := template.New(*tmpl.DestPath).Funcs(funcs).Parse(*tmpl.EmbeddedTmpl)
+	parsed, err := template.New(*tmpl.DestPath).Option("missingkey=zero").Funcs(funcs).Parse(*tmpl.EmbeddedTmpl)
 	if err != nil {
 		t.Fatalf("%s: %v", *tmpl.DestPath, err)
 	}
