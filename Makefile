@@ -17,7 +17,7 @@ endif
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
 .DEFAULT_GOAL := help
-.PHONY: help build toolbox toolbox-large toolbox-large-test demo test browser-test test-race-note lint bench chaos soak backlog scale docs clean
+.PHONY: help build toolbox toolbox-large toolbox-large-test demo test browser-test test-race-note lint bench chaos soak backlog scale docs docs-test clean
 
 help: ## print this list
 	@awk -F':.*## ' '/^[a-z][a-z-]*:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -88,9 +88,15 @@ nomad-e2e: build ## run the job files on real Nomad agents: 500 jobs, a rolling 
 	cd deploy/nomad/e2e && $(GO) build -o ../../../$(BIN)/nomad github.com/hashicorp/nomad
 	cd deploy/nomad/e2e && $(GO) vet -tags rehearsal . && $(GO) test -tags rehearsal -count 1 -timeout 20m -v -run TestRehearsal .
 
-docs: build ## write what is generated: settings, schemas
+docs: build ## write what is generated: settings, manual pages, schemas
 	$(BIN)/worker settings > docs/configuration.md
+	rm -f docs/man/*.1
+	$(BIN)/submit manual --man docs/man
+	$(BIN)/worker manual --man docs/man
 	$(GO) generate ./...
+
+docs-test: build toolbox ## run the documents' commands, also those for clang with wasi-libc and rustc with wasm32-wasip1
+	DOCTEST_TOOLCHAINS=1 $(GO) test -count 1 -v -run TestDocuments ./internal/doctest
 
 clean: ## remove what was built
 	rm -rf $(BIN) toolbox/dist
