@@ -23,6 +23,8 @@ type Checker struct {
 	// Go judges a call of the go command: whether its packages exist, and
 	// tests and benchmarks that its patterns choose.
 	Go func(words []string) error
+	// Toolchains is set where everything is there that a document may need.
+	Toolchains bool
 	// Further tests of single programs, such as one that reads the values of
 	// flags which a program keeps as text.
 	Further map[string]func(words []string) error

@@ -11,6 +11,7 @@
 // which readers do not see:
 //
 //	<!-- doctest: parse-only: needs root -->    parsed: command, flags, values, make targets, Go packages
+//	<!-- doctest: needs: clang -->              parsed, and run where DOCTEST_TOOLCHAINS=1 says that it is there
 //	<!-- doctest: synopsis -->                  placeholders and brackets; command and flags exist
 //	<!-- doctest: exit 131 -->                  runs, and ends with this code
 //	<!-- doctest: setup                         shell, run before the block

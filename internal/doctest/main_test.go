@@ -98,8 +98,17 @@ func environment() error {
 			rig.env = append(rig.env, v)
 		}
 	}
-	rig.env = append(append(rig.env, rig.goEnv...), "HOME="+rig.home, "GOFLAGS=", "LC_ALL=C.UTF-8")
+	rig.env = append(append(rig.env, rig.goEnv...), "HOME="+rig.home, "GOFLAGS=", "CARGO_HOME="+homeOf("CARGO_HOME", ".cargo"), "RUSTUP_HOME="+homeOf("RUSTUP_HOME", ".rustup"), "LC_ALL=C.UTF-8")
 	return nil
+}
+
+// homeOf is where a toolchain keeps itself in the home of who runs the tests.
+func homeOf(variable, name string) string {
+	if v := os.Getenv(variable); v != "" {
+		return v
+	}
+	home, _ := os.UserHomeDir()
+	return filepath.Join(home, name)
 }
 
 func run(dir string, env []string, name string, args ...string) (string, error) {
@@ -115,7 +124,7 @@ func run(dir string, env []string, name string, args ...string) (string, error) 
 
 // checker asks the programs for their commands and flags.
 func checker() (*Checker, error) {
-	c := &Checker{Programs: map[string]*clidoc.Node{}, Further: map[string]func([]string) error{}}
+	c := &Checker{Toolchains: os.Getenv("DOCTEST_TOOLCHAINS") == "1", Programs: map[string]*clidoc.Node{}, Further: map[string]func([]string) error{}}
 	for _, name := range []string{"submit", "worker"} {
 		out, err := run(rig.dir, nil, filepath.Join(rig.bin, name), "manual", "--json")
 		if err != nil {

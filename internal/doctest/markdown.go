@@ -39,6 +39,7 @@ type Mark struct {
 // The kinds of marks.
 const (
 	ParseOnly   = "parse-only"
+	Needs       = "needs"
 	Synopsis    = "synopsis"
 	Exit        = "exit"
 	Setup       = "setup"
@@ -170,7 +171,7 @@ func parseMark(body string) (Mark, error) {
 	head, reason, _ := strings.Cut(first, ":")
 	head, reason = strings.TrimSpace(head), strings.TrimSpace(reason)
 	switch {
-	case head == ParseOnly || head == NotCommands:
+	case head == ParseOnly || head == NotCommands || head == Needs:
 		if reason == "" {
 			return Mark{}, fmt.Errorf("%q without a reason; write <!-- doctest: %s: why -->", head, head)
 		}
@@ -189,5 +190,5 @@ func parseMark(body string) (Mark, error) {
 		}
 		return Mark{Kind: Exit, Text: code}, nil
 	}
-	return Mark{}, fmt.Errorf("%q is not understood; write parse-only: why, synopsis, exit N, setup, then, or not commands: why", first)
+	return Mark{}, fmt.Errorf("%q is not understood; write parse-only: why, needs: what, synopsis, exit N, setup, then, or not commands: why", first)
 }

@@ -89,6 +89,9 @@ func planBlock(b *Block, c *Checker) (step Step, use bool, err error) {
 	if m, ok := b.Mark(ParseOnly); ok {
 		step.Run, step.Reason = false, m.Text
 	}
+	if m, ok := b.Mark(Needs); ok && !c.Toolchains {
+		step.Run, step.Reason = false, "needs "+m.Text
+	}
 	_, synopsis := b.Mark(Synopsis)
 	if synopsis {
 		step.Run, step.Reason = false, "synopsis"

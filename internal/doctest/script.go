@@ -79,6 +79,9 @@ type unit struct {
 
 func addStep(s Step, add func(u unit, text, code string) error) error {
 	b := s.Block
+	if _, ok := b.Mark(Needs); ok && !s.Run {
+		return nil // nor what prepares it
+	}
 	for _, m := range b.Marks { // several may be there
 		if m.Kind == Setup {
 			if err := add(unit{line: m.Line + 1}, m.Text, ""); err != nil {
