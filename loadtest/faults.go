@@ -31,6 +31,7 @@ type fault struct {
 	lasts time.Duration
 	do    func(ctx context.Context) error // begins it
 	undo  func(ctx context.Context) error // ends it
+	met   func() string                   // says how it was met, or nil
 }
 
 // faultyFleet is a fleet of workers whose links can be broken.
@@ -177,6 +178,7 @@ func (f *faultyFleet) plan(o options) []fault {
 				return nil
 			},
 			undo: func(context.Context) error { f.broken.Set(); return nil },
+			met:  func() string { return fmt.Sprintf(" (%d requests met it)", f.broken.Count("busy")) },
 		},
 	}
 }
@@ -199,7 +201,11 @@ func carryOut(ctx context.Context, plan []fault, start time.Time, d time.Duratio
 		if !waited {
 			return context.Cause(ctx)
 		}
-		*marks = append(*marks, report.Mark{At: began.Sub(start).Seconds(), For: time.Since(began).Seconds(), What: e.what})
+		m := report.Mark{At: began.Sub(start).Seconds(), For: time.Since(began).Seconds(), What: e.what}
+		if e.met != nil {
+			m.What += e.met()
+		}
+		*marks = append(*marks, m)
 	}
 	return nil
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -35,6 +36,7 @@ type target struct {
 	serversOnly bool
 	workers     []*process
 	program     string // the worker's
+	codeKey     string // file with the key of shared compiled code, or nothing
 	dir         string
 	tmp         string // dir, when it goes with us
 }
@@ -43,6 +45,7 @@ type target struct {
 type layout struct {
 	split    bool // workers are processes of their own
 	noWorker bool // the profile starts workers itself; the streams are made
+	share    bool // workers share compiled code through the store
 }
 
 func openFleet(ctx context.Context, o options, need layout, stderr io.Writer) (t *target, err error) {
@@ -105,6 +108,12 @@ func (t *target) start(ctx context.Context, o options, need layout) (err error) 
 	if !t.serversOnly {
 		return nil
 	}
+	if need.share {
+		t.codeKey = filepath.Join(t.dir, "code.key")
+		if err := os.WriteFile(t.codeKey, []byte(rand.Text()+rand.Text()), 0o600); err != nil {
+			return err
+		}
+	}
 	if err := t.startWorkers(ctx, max(1, o.workers), o.slots); err != nil {
 		return err
 	}
@@ -125,6 +134,9 @@ func (t *target) newWorker(i, slots int, more ...string) *process {
 		"--cache-dir", filepath.Join(dir, "cache"), "--scratch-dir", filepath.Join(dir, "scratch")}
 	if slots > 0 {
 		args = append(args, "--slots", strconv.Itoa(slots))
+	}
+	if t.codeKey != "" {
+		args = append(args, "--compile-cache-key-file", t.codeKey)
 	}
 	return &process{name: "worker " + strconv.Itoa(i), stderr: t.stderr, ready: filepath.Join(dir, "ready.json"), args: append(args, more...)}
 }
@@ -191,6 +203,8 @@ func module(tool string) ([]byte, error) {
 		return guest.Noop, nil
 	case "work":
 		return guest.Work, nil
+	case "big":
+		return guest.Code(bigFunctions, 1, "code\n"), nil
 	case "c250k":
 		return guest.Padded(250 << 10), nil
 	case "code":

@@ -181,6 +181,9 @@ func TestProfilesAgainstARealFleet(t *testing.T) {
 		{[]string{"faults", "--duration", "6s", "--rate", "30", "--workers", "2", "--warm", "5"}, func(r *report.Report) bool {
 			return len(r.Marks) == 5 && r.Jobs > 100 && r.Phases[jobs.PhaseUpload].Max > 0
 		}},
+		{[]string{"stall", "--jobs", "5", "--warm", "5", "--tool", "code"}, func(r *report.Report) bool {
+			return len(r.Stall) == 3 && r.Stall[0].Jobs == 5 && r.Stall[1].Jobs == 5 && r.Stall[2].Modules > 0 && len(r.Notes) > 2
+		}},
 		{[]string{"soak", "--jobs", "200"}, func(r *report.Report) bool {
 			return len(r.Soak) == soakRounds && r.Soak[0].Heap > 0 && r.Soak[0].Goroutines > 0 && r.Soak[0].Files > 0
 		}},

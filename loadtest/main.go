@@ -14,6 +14,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -74,12 +75,20 @@ Profiles:
   mix      the toolbox's tools on real input, at --rate, or --jobs at once
   scale    fleets of 1 to --workers processes with 1 to --slots slots each
   faults   a steady load while workers are killed and frozen and links are cut
+  stall    small jobs one after the other: alone, beside a busy process, and
+           beside the compilation of a large module
   memory   resident memory of a worker at rest, and after --jobs
   soak     --jobs through one worker in rounds: what grows over time fails
   backlog  1,000 to --jobs queued jobs of --tenants: what a job costs as the
            queue grows
+  compare  two reports side by side
+  page     a report that was kept as JSON, as a web page
 
 Every profile checks every result. Exit code 1 says that something was wrong.
+
+Of compare:
+  --fail-over RATIO
+        exit with 1 when a figure is worse by more, such as 1.2
 
 Flags:
 `
@@ -99,7 +108,7 @@ func flags(o *options, stderr io.Writer) *flag.FlagSet {
 	fs.IntVar(&o.slots, "slots", 0, "slots of each; 0 is the worker's default")
 	fs.BoolVar(&o.syncAlways, "sync-always", false, "let the queue sync every write")
 	fs.BoolVar(&o.split, "split", false, "run the servers and the worker as two processes")
-	fs.StringVar(&o.tool, "tool", "", "what a job runs: noop (50 bytes), work (computes, waits, repeats a text), code (250 KB of code), c250k (a noop of 250 KB), or the `path` of a module; default by profile")
+	fs.StringVar(&o.tool, "tool", "", "what a job runs: noop (50 bytes), work (computes, waits, repeats a text), code (250 KB of code), big (20 MB of code), c250k (a noop of 250 KB), or the `path` of a module; default by profile")
 	fs.IntVar(&o.rounds, "rounds", 0, "rounds that a job of the work tool computes; a million are about a millisecond")
 	fs.DurationVar(&o.wait, "wait", -1, "how long a job of the work tool waits without using a core; default by profile")
 	fs.StringVar(&o.tools, "tools", "", "tools of the mix, with commas; default all it knows")
@@ -124,6 +133,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return compare(args[1:], stdout, stderr)
 	case "page":
 		return page(args[1:], stderr)
+	case busyCommand:
+		return busy(ctx, stdout)
 	}
 	if err := fs.Parse(args[1:]); err != nil {
 		return 2
@@ -212,7 +223,7 @@ func measure(ctx context.Context, o options, p profile, stderr io.Writer) (r *re
 	if err != nil {
 		return nil, err
 	}
-	r.Profile, r.Tool, r.Program = o.profile, o.tool, version
+	r.Profile, r.Tool, r.Program = o.profile, filepath.Base(o.tool), version
 	if o.profile == "mix" {
 		r.Tool = "the toolbox"
 	}

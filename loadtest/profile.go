@@ -25,13 +25,14 @@ type profile struct {
 }
 
 var profiles = map[string]profile{
-	"cold":    {run: cold, need: layout{split: true}, jobs: 20, tool: "code"},
+	"cold":    {run: cold, need: layout{split: true, share: true}, jobs: 20, tool: "code"},
 	"steady":  {run: steady, rate: 200, tool: "work"},
 	"burst":   {run: burst, jobs: 10_000, tool: "noop"},
 	"single":  {run: single, jobs: 1000, tool: "noop"},
 	"mix":     {run: mix, rate: 20, tool: ""},
 	"scale":   {run: scale, need: layout{noWorker: true}, own: true, workers: 4, slots: 8, tool: "work", wait: 20 * time.Millisecond},
 	"faults":  {run: faults, need: layout{noWorker: true}, own: true, rate: 100, workers: 3, slots: 8, tool: "work", wait: 5 * time.Millisecond},
+	"stall":   {run: stall, need: layout{split: true}, jobs: 300, tool: "big"},
 	"memory":  {run: memory, need: layout{split: true}, own: true, jobs: 10_000, tool: "noop"},
 	"soak":    {run: soak, need: layout{split: true}, own: true, jobs: 10_000, tool: "noop"},
 	"backlog": {run: backlog, need: layout{noWorker: true}, own: true, jobs: 10_000, tool: "noop"},

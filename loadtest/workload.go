@@ -122,7 +122,7 @@ func (t *target) workload(ctx context.Context, o options) (workload, error) {
 		return &workLoad{tool: tool, run: jobs.NewID(), rounds: o.rounds, wait: o.wait}, nil
 	case "noop", "c250k":
 		return &moduleLoad{tool: tool, stdout: &out}, nil
-	case "code":
+	case "code", "big":
 		out = "code\n"
 		return &moduleLoad{tool: tool, stdout: &out}, nil
 	}

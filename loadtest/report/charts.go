@@ -29,6 +29,7 @@ type lines struct {
 	series       []series
 	xName, yName string
 	xLog, yLog   bool
+	xTicks       []float64 // in order, instead of round numbers; the axis ends with them
 	height       float64
 	marks        []Mark // stretches of the horizontal axis
 	xTick, yTick func(float64) string
@@ -66,6 +67,9 @@ func (l lines) draw() template.HTML {
 	}
 	if l.yLog {
 		y = logarithmic(yMin, yMax, bottom, chartTop)
+	}
+	if n := len(l.xTicks); n > 1 && l.xTicks[0] > 0 && l.xTicks[0] < l.xTicks[n-1] {
+		x.min, x.max, x.ticks = l.xTicks[0], l.xTicks[n-1], l.xTicks
 	}
 	if l.xTick != nil {
 		x.name = l.xTick
@@ -218,7 +222,7 @@ func stacked(label string, bars []bar, share bool) template.HTML {
 			if share {
 				length = 100 * v / whole
 			}
-			d.rect(fmt.Sprintf("part p%d", k), x.at(at), y, x.at(at+length)-x.at(at), barHeight,
+			d.rect(partClass(k, x.at(at+length)-x.at(at)), x.at(at), y, x.at(at+length)-x.at(at), barHeight,
 				fmt.Sprintf("%s\n%s: %s (%.0f %%)", b.name, phase, millis(v), 100*v/whole))
 			at += length
 		}
@@ -261,11 +265,20 @@ func waterfall(b bar, p99 map[string]float64) template.HTML {
 		if i > 0 {
 			d.line("drop", x.at(at), y-step+height, x.at(at), y)
 		}
-		d.rect(fmt.Sprintf("part p%d", phaseIndex(name)), x.at(at), y, math.Max(1.5, x.at(at+v)-x.at(at)), height, tip)
+		d.rect(partClass(phaseIndex(name), x.at(at+v)-x.at(at)), x.at(at), y, math.Max(1.5, x.at(at+v)-x.at(at)), height, tip)
 		d.text("row-note", x.at(at+v)+6, y+height-1, "start", millis(v))
 		at += v
 	}
 	return d.done()
+}
+
+// partClass is the class of a phase's part; a narrow one has no gap around it,
+// which would be all that is seen of it.
+func partClass(phase int, width float64) string {
+	if width < 4 {
+		return fmt.Sprintf("part p%d thin", phase)
+	}
+	return fmt.Sprintf("part p%d", phase)
 }
 
 func phaseIndex(name string) int {

@@ -104,6 +104,13 @@ func Compare(a, b *Report) *Comparison {
 			}
 		}
 	}
+	for _, s := range a.Stall {
+		for _, o := range b.Stall {
+			if s.Name == o.Name {
+				c.quantiles("beside "+s.Name, s.Total, o.Total)
+			}
+		}
+	}
 	for _, s := range a.Backlog {
 		for _, o := range b.Backlog {
 			if s.Queued == o.Queued {

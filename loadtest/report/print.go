@@ -48,6 +48,9 @@ func (r *Report) Print(w io.Writer) {
 	printCold(p, r.Cold)
 	printScaling(p, r.Scaling)
 	printTools(p, r.Tools)
+	for _, s := range r.Stall {
+		p("  beside %-16s %6d jobs: %s\n", s.Name, s.Jobs, s.Total)
+	}
 	printSoak(p, r.Soak)
 	printBacklog(p, r.Backlog)
 	for _, m := range r.Marks {

@@ -62,6 +62,7 @@ type Report struct {
 	Cold     []ColdStage     `json:"cold,omitempty"`
 	Scaling  []ScalePoint    `json:"scaling,omitempty"`
 	Tools    []ToolLine      `json:"tools,omitempty"`
+	Stall    []StallStage    `json:"stall,omitempty"`
 	Soak     []SoakSample    `json:"soak,omitempty"`
 	Backlog  []BacklogLevel  `json:"backlog,omitempty"`
 
@@ -157,6 +158,14 @@ type ToolLine struct {
 	First  float64            `json:"first_ms"` // the first job's latency, which compiles
 	Total  Quantiles          `json:"submit_to_result_ms"`
 	Phases map[string]float64 `json:"phases_ms"` // mean of each
+}
+
+// StallStage is what small jobs took, one after the other, beside something.
+type StallStage struct {
+	Name    string    `json:"name"`
+	Jobs    int       `json:"jobs"`
+	Modules int       `json:"modules,omitempty"` // large ones that were compiled meanwhile
+	Total   Quantiles `json:"submit_to_result_ms"`
 }
 
 // SoakSample is what a worker holds between two rounds.
@@ -256,7 +265,7 @@ func (r *Report) check() error {
 	if r.Jobs < 0 || r.Wrong < 0 {
 		return fmt.Errorf("%d jobs, %d wrong: a count is negative", r.Jobs, r.Wrong)
 	}
-	for _, n := range []int{len(r.Spectrum), len(r.Makeup), len(r.Timeline), len(r.Marks), len(r.Cold), len(r.Scaling), len(r.Tools), len(r.Soak), len(r.Backlog)} {
+	for _, n := range []int{len(r.Spectrum), len(r.Makeup), len(r.Timeline), len(r.Marks), len(r.Cold), len(r.Scaling), len(r.Tools), len(r.Stall), len(r.Soak), len(r.Backlog)} {
 		if n > 10_000 {
 			return errors.New("a table has more than 10,000 lines")
 		}

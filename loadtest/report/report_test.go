@@ -126,6 +126,7 @@ func full() *Report {
 	r.Cold = []ColdStage{{Name: "new to the fleet", Jobs: 2, Cached: map[string]int{"none": 2}, Total: q, Phases: phases, P99: phases}, {Name: "in memory", Jobs: 2, Cached: map[string]int{"": 2}, Total: q, Phases: map[string]float64{}}}
 	r.Scaling = []ScalePoint{{Workers: 1, Slots: 1, Jobs: 10, Rate: 48, Ideal: 50, Run: q}, {Workers: 1, Slots: 2, Rate: 90, Ideal: 100}, {Workers: 2, Slots: 2, Rate: 150, Ideal: 200}}
 	r.Tools = []ToolLine{{Tool: "jq", Jobs: 10, First: 3000, Total: q, Phases: phases}, {Tool: "wc", Jobs: 10, Total: q, Phases: phases}}
+	r.Stall = []StallStage{{Name: "alone", Jobs: 10, Total: q}, {Name: "a compilation", Jobs: 10, Modules: 1, Total: q}}
 	r.Soak = []SoakSample{{Jobs: 10, Heap: 2e6, Resident: 3e7, Goroutines: 30, FDs: 14}, {Jobs: 20, Heap: 2e6, Resident: 3e7, Goroutines: 31, FDs: 14}}
 	r.Backlog = []BacklogLevel{{Queued: 1000, WorkerCPU: 0.4, ServerCPU: 0.3, Fetch: q}, {Queued: 10000, WorkerCPU: 0.4, ServerCPU: 0.3, Fetch: q}}
 	r.Notes, r.Grew = []string{"a note"}, []string{"something grew"}
@@ -194,10 +195,10 @@ func TestPage(t *testing.T) {
 		t.Fatal(err)
 	}
 	n, err := wellFormed(page)
-	if err != nil || n != 16 {
-		t.Errorf("%d pictures, %v; want 16", n, err)
+	if err != nil || n != 17 {
+		t.Errorf("%d pictures, %v; want 17", n, err)
 	}
-	for _, heading := range []string{"The cold start, taken apart", "Scaling", "Where the time goes", "Over time", "Distribution", "Tools", "What a worker holds", "What a job costs while others wait", "Phases"} {
+	for _, heading := range []string{"The cold start, taken apart", "Scaling", "Where the time goes", "Over time", "Distribution", "Tools", "Small jobs beside a large module", "What a worker holds", "What a job costs while others wait", "Phases"} {
 		if !bytes.Contains(page, []byte("<h2>"+heading+"</h2>")) {
 			t.Errorf("no section %q", heading)
 		}

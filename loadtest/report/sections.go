@@ -10,7 +10,7 @@ import (
 // sections gives the charts of what the report holds.
 func (r *Report) sections() (list []section) {
 	for _, s := range []section{
-		r.coldSection(), r.scalingSection(), r.makeupSection(), r.timelineSection(), r.spectrumSection(), r.toolsSection(),
+		r.coldSection(), r.scalingSection(), r.makeupSection(), r.timelineSection(), r.spectrumSection(), r.toolsSection(), r.stallSection(),
 		r.soakSection(), r.backlogSection(), r.phasesSection(),
 	} {
 		s.Charts = slices.DeleteFunc(s.Charts, func(c chart) bool { return c.SVG == "" })
@@ -194,11 +194,18 @@ func (r *Report) scalingSection() section {
 		slices.SortFunc(s.points, func(a, b [2]float64) int { return int(a[0] - b[0]) })
 		all, keys = append(all, s), append(keys, key{s.Name, s.Class})
 	}
+	var ticks []float64
+	for _, s := range all {
+		for _, p := range s.points {
+			ticks = append(ticks, p[0])
+		}
+	}
+	slices.Sort(ticks)
 	return section{
 		Title: "Scaling", Legend: keys, Tables: []table{rows},
 		Text: "Throughput by the number of places: workers times slots. All run on one machine with the queue and the client, so that its cores end the line.",
 		Charts: []chart{{Caption: "Jobs a second", SVG: lines{
-			label: "scaling curve", series: all, xName: "workers × slots", yName: "jobs/s", xLog: true, yLog: true, dots: true,
+			label: "scaling curve", series: all, xName: "workers × slots", yName: "jobs/s", xLog: true, yLog: true, dots: true, xTicks: slices.Compact(ticks),
 		}.draw()}},
 	}
 }
@@ -225,6 +232,24 @@ func (r *Report) toolsSection() section {
 			{Caption: "Submission to result, p50 to p99", SVG: ranges("latency by tool", names, of)},
 			{Caption: "Phases at the worker, mean", SVG: stacked("phases by tool", bars, false)},
 		},
+	}
+}
+
+func (r *Report) stallSection() section {
+	if len(r.Stall) == 0 {
+		return section{}
+	}
+	var names []string
+	var of []Quantiles
+	rows := table{Name: "Figures", Head: []string{"beside", "small jobs", "modules compiled", "p50", "p90", "p99", "max"}}
+	for _, s := range r.Stall {
+		names, of = append(names, s.Name), append(of, s.Total)
+		rows.Rows = append(rows.Rows, []string{s.Name, fmt.Sprint(s.Jobs), fmt.Sprint(s.Modules), millis(s.Total.P50), millis(s.Total.P90), millis(s.Total.P99), millis(s.Total.Max)})
+	}
+	return section{
+		Title: "Small jobs beside a large module", Tables: []table{rows}, Legend: []key{{"p50", "s1"}, {"p99", "s2"}},
+		Text:   "One small job after the other: alone, beside a process that keeps a core busy, and beside the compilation of a module that nothing has cached.",
+		Charts: []chart{{Caption: "Submission to result, p50 to p99", SVG: ranges("latency of small jobs", names, of)}},
 	}
 }
 

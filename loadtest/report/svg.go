@@ -116,6 +116,9 @@ func logarithmic(least, most, from, to float64) *axis {
 	a := &axis{min: math.Pow(10, lo), max: math.Pow(10, hi), from: from, to: to, log: true, name: short}
 	for e := lo; e <= hi; e++ {
 		a.ticks = append(a.ticks, math.Pow(10, e))
+		if hi-lo <= 2 && e < hi {
+			a.ticks = append(a.ticks, 2*math.Pow(10, e), 5*math.Pow(10, e))
+		}
 	}
 	return a
 }
