@@ -8,13 +8,19 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// Keyed is what QueueTotals calls the queues of concurrency and rate keys,
-// which have a lane for each key instead of one for each priority.
-const Keyed = "keyed"
+// What QueueTotals calls the queues that are none of a priority's.
+const (
+	// Keyed are those of concurrency and rate keys, which have a lane for each
+	// key.
+	Keyed = "keyed"
+	// Unmade are arrays and firings of schedules, of which a worker has yet to
+	// make the jobs: one of them may be a million.
+	Unmade = "unmade"
+)
 
 // QueueTotal is how many jobs of all tenants wait in one kind of queue.
 type QueueTotal struct {
-	// Queue is high, normal, low or Keyed.
+	// Queue is high, normal, low, Keyed or Unmade.
 	Queue string
 	// Pending jobs wait for a worker. Running ones are held by one, or wait
 	// for the worker that will try them again.
@@ -34,22 +40,24 @@ func QueueTotals(ctx context.Context, js jetstream.JetStream) ([]QueueTotal, err
 	if err != nil {
 		return nil, fmt.Errorf("add up the queues: %w", err)
 	}
-	out := make([]QueueTotal, 0, len(Priorities)+1)
+	out := make([]QueueTotal, 0, len(Priorities)+2)
 	at := map[lane]int{}
 	for _, p := range Priorities {
 		at[lane(p)] = len(out)
 		out = append(out, QueueTotal{Queue: string(p)})
 	}
 	keyed := len(out)
-	out = append(out, QueueTotal{Queue: Keyed})
+	out = append(out, QueueTotal{Queue: Keyed}, QueueTotal{Queue: Unmade})
 	list := stream.ListConsumers(ctx)
 	for info := range list.Info() {
-		if !isQueue(info.Name) {
-			continue
-		}
 		_, l := splitConsumer(info.Name)
-		i, ok := at[l]
-		if !ok {
+		i, priority := at[l]
+		switch {
+		case info.Name == consumerExpand:
+			i = keyed + 1
+		case !isQueue(info.Name):
+			continue
+		case !priority:
 			i = keyed
 		}
 		out[i].Pending += int(info.NumPending)

@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go/jetstream"
+
 	"boxfleet/artifacts"
 	"boxfleet/internal/natstest"
 	"boxfleet/jobs"
@@ -119,6 +121,22 @@ func TestQueueMetrics(t *testing.T) {
 	submit("b", func(j *jobs.Job) { j.Concurrency = &jobs.Concurrency{Key: "k", Limit: 1} }, 5)
 	submit("b", func(j *jobs.Job) { j.RunAt = time.Now().Add(time.Hour) }, 7) // no work yet
 
+	// An array is made into jobs by workers: it must wake the first one.
+	client, err := jobs.NewClient(t.Context(), nc, js, "a-b")
+	if err != nil {
+		t.Fatal(err)
+	}
+	array := &jobs.Array{ID: "arr", Count: 100, Job: &jobs.Job{Tool: jobs.Tool{Digest: artifacts.Digest("sha256:" + strings.Repeat("a", 64)), Size: 1}}}
+	if _, err := client.SubmitArray(t.Context(), array, nil); err != nil {
+		t.Fatal(err)
+	}
+	_, err = js.CreateOrUpdateConsumer(t.Context(), jobs.StreamJobs, jetstream.ConsumerConfig{
+		Durable: "expand", FilterSubjects: []string{"submit.*.array.*", "submit.*.fire.*", "submit.*.start.*"}, AckPolicy: jetstream.AckExplicitPolicy,
+	}) // as a worker's start makes it
+	if err != nil {
+		t.Fatal(err)
+	}
+
 	// One of them is a worker's.
 	cons, err := js.Consumer(t.Context(), jobs.StreamJobs, "q-a-b-high")
 	if err != nil {
@@ -130,7 +148,7 @@ func TestQueueMetrics(t *testing.T) {
 		t.Fatal("no job was fetched", batch.Error())
 	}
 
-	want := "map[pending high:3 pending keyed:5 pending low:0 pending normal:2 running high:1 running keyed:0 running low:0 running normal:0]"
+	want := "map[pending high:3 pending keyed:5 pending low:0 pending normal:2 pending unmade:1 running high:1 running keyed:0 running low:0 running normal:0 running unmade:0]"
 	var got string
 	eventually(t, "counted", func() bool {
 		_, page := tryGet(url + "/metrics")
