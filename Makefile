@@ -17,7 +17,7 @@ endif
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
 .DEFAULT_GOAL := help
-.PHONY: help build toolbox toolbox-large toolbox-large-test demo test browser-test test-race-note lint bench chaos soak backlog scale docs docs-test clean
+.PHONY: help build toolbox toolbox-large toolbox-large-test demo test browser-test test-race-note lint bench chaos soak backlog scale nomad-e2e docs docs-test clean
 
 help: ## print this list
 	@awk -F':.*## ' '/^[a-z][a-z-]*:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
