@@ -16,10 +16,13 @@ import (
 )
 
 // How often the queue is counted, and for how long a count is shown: an old
-// one would make an autoscaler act on what is no longer true.
+// one would make an autoscaler act on what is no longer true. The server looks
+// at every queue for it, so a count that takes long is made less often, for a
+// countQueueShare-th of the time at most.
 const (
 	countQueueEvery = 5 * time.Second
 	countQueueFor   = 30 * time.Second
+	countQueueShare = 50
 )
 
 // queueGauge is the metric boxfleet_queue_jobs: the jobs of all tenants that
@@ -64,16 +67,15 @@ func (g *queueGauge) current() []jobs.QueueTotal {
 // run counts until ctx ends; afterwards nothing is shown.
 func (g *queueGauge) run(ctx context.Context, js jetstream.JetStream) error {
 	defer g.latest.Store(nil)
-	tick := time.NewTicker(countQueueEvery)
-	defer tick.Stop()
 	for {
+		start := time.Now()
 		if err := g.count(ctx, js); err != nil && ctx.Err() == nil {
 			g.log.WarnContext(ctx, "the queue cannot be counted at the moment", "error", err)
 		}
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-tick.C:
+		case <-time.After(min(max(countQueueEvery, countQueueShare*time.Since(start)), countQueueFor*2/3)):
 		}
 	}
 }
