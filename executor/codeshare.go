@@ -93,24 +93,24 @@ func (s *codeShare) get(ctx context.Context, d artifacts.Digest, native *nativeS
 	if err != nil {
 		return nil, errors.Is(err, artifacts.ErrTooLarge), err
 	}
-	// Nothing is looked at before all of it is known to be a worker's.
-	var sum [sha256.Size]byte
-	if _, err := f.ReadAt(sum[:], 0); err != nil {
-		return nil, true, fmt.Errorf("%s: %d bytes: %w", s.object(d), size, errForged)
-	}
-	h := s.mac(d)
-	if _, err := io.Copy(h, io.NewSectionReader(f, sha256.Size, size)); err != nil {
-		return nil, false, err
-	}
-	if !hmac.Equal(h.Sum(nil), sum[:]) {
-		return nil, true, fmt.Errorf("%s: %w", s.object(d), errForged)
-	}
-	k, err := unpack(f, size, filepath.Join(dir, "native"), native)
+	k, err := s.accept(d, f, size, filepath.Join(dir, "native"), native)
 	return k, true, err
 }
 
-// unpack takes an entry apart whose authentication code is right.
-func unpack(f *os.File, size int64, to string, native *nativeStore) (*kept, error) {
+// accept checks an entry and puts its native code, by way of the file to, into
+// the store. Nothing is looked at before all of it is known to be a worker's.
+func (s *codeShare) accept(d artifacts.Digest, f io.ReaderAt, size int64, to string, native *nativeStore) (*kept, error) {
+	var sum [sha256.Size]byte
+	if _, err := f.ReadAt(sum[:], 0); err != nil {
+		return nil, fmt.Errorf("%s: %d bytes: %w", s.object(d), size, errForged)
+	}
+	h := s.mac(d)
+	if _, err := io.Copy(h, io.NewSectionReader(f, sha256.Size, size-sha256.Size)); err != nil {
+		return nil, err
+	}
+	if !hmac.Equal(h.Sum(nil), sum[:]) {
+		return nil, fmt.Errorf("%s: %w", s.object(d), errForged)
+	}
 	at := int64(sha256.Size)
 	var n [8]byte
 	if _, err := f.ReadAt(n[:], at); err != nil {
@@ -146,23 +146,10 @@ func unpack(f *os.File, size int64, to string, native *nativeStore) (*kept, erro
 func (s *codeShare) put(ctx context.Context, d artifacts.Digest, k *kept, native *nativeStore, instead bool) error {
 	ctx, cancel := context.WithTimeout(ctx, shareTimeout)
 	defer cancel()
-	head, err := k.encode()
+	body, err := s.entry(d, k, native)
 	if err != nil {
 		return err
 	}
-	if total := int64(len(head)) + k.NativeSize; total > maxShared {
-		return fmt.Errorf("%d bytes, at most %d are shared", total, maxShared)
-	}
-	code, err := native.read(k)
-	if err != nil {
-		return err
-	}
-	body := make([]byte, sha256.Size, sha256.Size+8+len(head)+len(code))
-	body = binary.LittleEndian.AppendUint64(body, uint64(len(head)))
-	body = append(append(body, head...), code...)
-	h := s.mac(d)
-	h.Write(body[sha256.Size:])
-	h.Sum(body[:0])
 	if instead {
 		return s.store.Put(ctx, "", s.object(d), body)
 	}
@@ -170,6 +157,28 @@ func (s *codeShare) put(ctx context.Context, d artifacts.Digest, k *kept, native
 		return err
 	}
 	return nil
+}
+
+// entry makes a module's entry.
+func (s *codeShare) entry(d artifacts.Digest, k *kept, native *nativeStore) ([]byte, error) {
+	head, err := k.encode()
+	if err != nil {
+		return nil, err
+	}
+	if total := int64(len(head)) + k.NativeSize; total > maxShared {
+		return nil, fmt.Errorf("%d bytes, at most %d are shared", total, maxShared)
+	}
+	code, err := native.read(k)
+	if err != nil {
+		return nil, err
+	}
+	body := make([]byte, sha256.Size, sha256.Size+8+len(head)+len(code))
+	body = binary.LittleEndian.AppendUint64(body, uint64(len(head)))
+	body = append(append(body, head...), code...)
+	h := s.mac(d)
+	h.Write(body[sha256.Size:])
+	h.Sum(body[:0])
+	return body, nil
 }
 
 // ReadCodeKey reads the key of [Config.CodeKey] from a file. Who has it can run

@@ -111,19 +111,9 @@ func TestCodeShare(t *testing.T) {
 
 	flip := func(at int) []byte { b := bytes.Clone(good); b[at] ^= 1; return b }
 	for name, forged := range map[string][]byte{
-		"empty":                     {},
-		"shorter than its code":     good[:31],
-		"its code alone":            good[:32],
-		"cut short":                 good[:len(good)/2],
-		"without its last byte":     good[:len(good)-1],
-		"with a byte more":          append(bytes.Clone(good), 0),
-		"a bit of its code":         flip(0),
-		"a bit of its length":       flip(32),
-		"a bit of the skeleton":     flip(300),
-		"a bit of the native code":  flip(len(good) - 2000),
-		"another key's":             foreign,
-		"no code, all of the rest":  append(make([]byte, 32), good[32:]...),
-		"something else altogether": bytes.Repeat([]byte("native code! "), 1000),
+		"empty":                    {},
+		"a bit of the native code": flip(len(good) - 2000),
+		"another key's":            foreign,
 	} {
 		t.Run(name, func(t *testing.T) {
 			if err := bucket.Put(t.Context(), "", entry, forged); err != nil {
@@ -171,7 +161,6 @@ func TestCodeShare(t *testing.T) {
 	})
 	for name, fault := range map[string]faultproxy.Fault{
 		"the store refuses": {Status: http.StatusForbidden, Code: "AccessDenied"},
-		"the store is cut":  {Cut: true},
 		"half of it comes":  {TruncateBody: true},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -448,12 +448,16 @@ func (c *moduleCache) sweep() {
 	_ = trimDir(c.dir, c.maxDisk)
 }
 
-// codeVersion changes with the form of what is kept of modules.
-const codeVersion = 1
+// codeVersion changes with the form of what is kept of modules, wazeroRelease
+// with go.mod.
+const (
+	codeVersion   = 1
+	wazeroRelease = "v1.12.0"
+)
 
 // codeKey names everything that native code depends on besides its module.
 func codeKey(cfg metering.Config, engine string) string {
-	return fmt.Sprintf("boxfleet code %d, metering %s, engine %s", codeVersion, cfg.Key(), engine)
+	return fmt.Sprintf("boxfleet code %d, metering %s, wazero %s, engine %s", codeVersion, cfg.Key(), wazeroRelease, engine)
 }
 
 // cacheSubdir keeps apart what different keys belong to.

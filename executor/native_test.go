@@ -11,6 +11,7 @@ import (
 
 	"github.com/tetratelabs/wazero"
 
+	"boxfleet/artifacts"
 	"boxfleet/executor/meter"
 	"boxfleet/limits/metering"
 )
@@ -143,6 +144,84 @@ func TestNativeStore(t *testing.T) {
 	})
 }
 
+// TestForgedCode gives what workers share to a worker in every form but the
+// right one.
+func TestForgedCode(t *testing.T) {
+	ctx := context.Background()
+	source := newNativeStore(t, t.TempDir())
+	k, err := source.compile(ctx, testProgram(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, other := artifacts.DigestBytes([]byte("module")), artifacts.DigestBytes([]byte("another"))
+	share := &codeShare{key: bytes.Repeat([]byte("k"), 32), code: "this engine"}
+	seal := func(s codeShare, d artifacts.Digest) []byte {
+		b, err := s.entry(d, k, source)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return b
+	}
+	good := seal(*share, d)
+	try := func(entry []byte) error {
+		dir := t.TempDir()
+		to := newNativeStore(t, dir)
+		got, err := share.accept(d, bytes.NewReader(entry), int64(len(entry)), filepath.Join(dir, ".native"), to)
+		if left, _ := filepath.Glob(filepath.Join(dir, "*", "*")); err != nil && len(left) > 0 {
+			t.Errorf("%s is left of an entry that was refused", left[0])
+		}
+		if err == nil {
+			compiled, err := to.load(ctx, got)
+			if err != nil {
+				return err
+			}
+			return compiled.Close(ctx)
+		}
+		return err
+	}
+	if err := try(good); err != nil {
+		t.Fatal(err)
+	}
+	flip := func(at int) []byte { b := bytes.Clone(good); b[at] ^= 1; return b }
+	for name, entry := range map[string][]byte{
+		"empty":                    {},
+		"shorter than its code":    good[:31],
+		"its code alone":           good[:32],
+		"cut short":                good[:len(good)/2],
+		"without its last byte":    good[:len(good)-1],
+		"with a byte more":         append(bytes.Clone(good), 0),
+		"a bit of its code":        flip(0),
+		"a bit of its length":      flip(32),
+		"a bit of the head":        flip(60),
+		"a bit of the native code": flip(len(good) - 2000),
+		"no code":                  append(make([]byte, 32), good[32:]...),
+		"of another key":           seal(codeShare{key: bytes.Repeat([]byte("o"), 32), code: share.code}, d),
+		"of another engine":        seal(codeShare{key: share.key, code: "that engine"}, d),
+		"of another module":        seal(*share, other),
+		// The parts that the code covers cannot be moved against each other.
+		"of a longer engine's name": seal(codeShare{key: share.key, code: share.code + string(d[:1])}, d[1:]),
+	} {
+		if err := try(entry); !errors.Is(err, errForged) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	// What a worker with the key writes is still read with care.
+	for name, body := range map[string]string{
+		"no length":     "",
+		"a long length": "\xff\xff\xff\xff\xff\xff\xff\xff",
+		"no module":     "\x00\x00\x00\x00\x00\x00\x00\x00",
+	} {
+		h := share.mac(d)
+		h.Write([]byte(body))
+		if err := try(append(h.Sum(nil), body...)); err == nil || errors.Is(err, errForged) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if a, b := share.object(d), (&codeShare{key: share.key, code: "that engine"}).object(d); a == b || !strings.HasPrefix(a, CodePrefix) || !strings.HasSuffix(a, d.Hex()) {
+		t.Errorf("names %s, %s", a, b)
+	}
+}
+
 func TestEngineKey(t *testing.T) {
 	a, err := engineKey(t.Context(), t.TempDir())
 	if err != nil {
@@ -151,6 +230,14 @@ func TestEngineKey(t *testing.T) {
 	b, err := engineKey(t.Context(), t.TempDir())
 	if err != nil || a != b || !strings.HasPrefix(a, "wazero-") {
 		t.Errorf("%q, then %q (%v)", a, b, err)
+	}
+	// A program built without module information does not know wazero's release.
+	mod, err := os.ReadFile("../go.mod")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(string(mod), "github.com/tetratelabs/wazero "+wazeroRelease+"\n") {
+		t.Errorf("go.mod does not ask for wazero %s: let wazeroRelease follow", wazeroRelease)
 	}
 	if codeKey(metering.Config{}, a) == codeKey(metering.Config{Images: true}, a) || codeKey(metering.Config{}, a) == codeKey(metering.Config{}, a+"x") {
 		t.Error("different configurations have one key")
