@@ -90,6 +90,8 @@ nomad-e2e: build ## run the job files on real Nomad agents: 500 jobs, a rolling 
 
 docs: build ## write what is generated: settings, manual pages, schemas
 	$(BIN)/worker settings > docs/configuration.md
+	$(BIN)/submit manual --man docs/man
+	$(BIN)/worker manual --man docs/man
 	rm -f docs/man/*.1
 	$(BIN)/submit manual --man docs/man
 	$(BIN)/worker manual --man docs/man

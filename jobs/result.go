@@ -135,8 +135,8 @@ type Result struct {
 	// Deleted are staged files of rw mounts that the guest removed.
 	Deleted []string `json:"deleted,omitempty" jsonschema:"description=staged files that the guest removed"`
 	Denials []Denial `json:"denials"`
-	// CacheHit says where the module came from: memory, disk or none.
-	CacheHit string `json:"cache_hit,omitempty" jsonschema:"description=memory; disk or none"`
+	// CacheHit says where the module came from: memory, disk, fleet (compiled by another worker) or none.
+	CacheHit string `json:"cache_hit,omitempty" jsonschema:"description=memory; disk; fleet (compiled by another worker) or none"`
 	// ToolError is what the tool says went wrong, when its standard output is
 	// an answer that says so (package toolresult). The outcome stays what it is:
 	// such tools exit with 0.
