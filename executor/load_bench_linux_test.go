@@ -2,7 +2,6 @@ package executor
 
 import (
 	"context"
-	"fmt"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -116,8 +115,8 @@ func BenchmarkLoad(b *testing.B) {
 				i.Close()
 			}
 			mid := func(s []float64) float64 { slices.Sort(s); return s[len(s)/2] }
-			b.Log(fmt.Sprintf("%-6s %4.1f MB  verify %5.1f  rewrite %6.1f  compile %7.1f  compile and keep %7.1f  load by wazero %6.1f  by skeleton %6.1f  image %5.2f",
-				tool, float64(len(raw))/1e6, verify, rewrite, compile, keep, mid(whole), mid(bare), mid(image)))
+			b.Logf("%-6s %4.1f MB  verify %5.1f  rewrite %6.1f  compile %7.1f  compile and keep %7.1f  load by wazero %6.1f  by skeleton %6.1f  image %5.2f",
+				tool, float64(len(raw))/1e6, verify, rewrite, compile, keep, mid(whole), mid(bare), mid(image))
 			b.ReportMetric(mid(whole)/mid(bare), "x-of-wazero")
 			b.ReportMetric(mid(bare), "load-ms")
 			b.ReportMetric(0, "ns/op")
