@@ -360,7 +360,7 @@ job "boxfleet-worker" {
         # Waiting and running jobs together: by those that wait alone, a fleet
         # that has just taken all of them would be scaled in under its jobs.
         # The longest queue of the last five minutes holds workers through
-        # pauses. Without any worker the numbers come from the group "queue".
+        # pauses. Without any worker the numbers come from the job boxfleet-queue.
         check "queue" {
           source = "prometheus"
           query  = "ceil(max_over_time(sum(max by (state, priority) (boxfleet_queue_jobs{state=~\"pending|running\"}))[5m:10s]) / ${var.jobs_per_worker})"
@@ -501,106 +501,6 @@ job "boxfleet-worker" {
       logs {
         max_files     = 5
         max_file_size = 20
-      }
-    }
-  }
-
-  # The queue's length for the autoscaler and for alerts. It is a group of its
-  # own so that the numbers are there while no worker is.
-  group "queue" {
-    count = 1
-
-    network {
-      port "http" {}
-    }
-
-    restart {
-      attempts = 10
-      interval = "5m"
-      delay    = "10s"
-      mode     = "delay"
-    }
-
-    ephemeral_disk {
-      size = 150
-    }
-
-    service {
-      name     = "boxfleet-queue"
-      port     = "http"
-      provider = "nomad"
-      tags     = ["metrics"]
-
-      check {
-        name     = "ready"
-        type     = "http"
-        path     = "/readyz"
-        interval = "10s"
-        timeout  = "2s"
-      }
-    }
-
-    task "metrics" {
-      driver      = var.driver
-      user        = var.user
-      kill_signal = "SIGTERM"
-
-      config {
-        command = local.binary
-        args    = ["queue-metrics", "--config", "$${NOMAD_SECRETS_DIR}/worker.yaml"]
-      }
-
-      dynamic "artifact" {
-        for_each = var.worker_url == "" ? [] : [var.worker_url]
-        content {
-          source      = artifact.value
-          destination = "local/worker"
-          mode        = "file"
-          options {
-            checksum = var.worker_checksum
-          }
-        }
-      }
-
-      env {
-        BOXFLEET_HTTP       = "$${NOMAD_ADDR_http}"
-        BOXFLEET_LOG_FORMAT = "json"
-      }
-
-      template {
-        destination = "local/servers.env"
-        env         = true
-        change_mode = "noop"
-        data        = local.servers
-      }
-
-      template {
-        destination = "secrets/worker.yaml"
-        perms       = "0600"
-        uid         = var.uid
-        gid         = var.gid
-        data        = "${local.credentials}\n${var.settings}\n"
-      }
-
-      dynamic "template" {
-        for_each = { "nats/worker.creds" = "nats_creds", "nats/ca.pem" = "nats_ca", "nats/cert.pem" = "nats_cert", "nats/key.pem" = "nats_key" }
-        content {
-          destination = "secrets/${template.key}"
-          perms       = "0600"
-          uid         = var.uid
-          gid         = var.gid
-          data        = "{{ with nomadVar \"nomad/jobs/boxfleet-worker\" }}{{ with .${template.value} }}{{ . }}{{ end }}{{ end }}"
-        }
-      }
-
-      resources {
-        cpu    = 50
-        memory = 128
-      }
-
-      logs {
-        max_files     = 2
-        max_file_size = 10
       }
     }
   }

@@ -123,6 +123,7 @@ func (r *rig) startFleet() *testFleet {
 	user := map[string]string{"nats_user": "fleet", "nats_password": "fleet-secret", "nats_ca": ca}
 	f.put("boxfleet-s3", map[string]string{"secret_key": store["s3_secret_key"]})
 	f.put("boxfleet-worker", store, user)
+	f.put("boxfleet-queue", user)
 	url := fmt.Sprintf("tls://127.0.0.1:%d,tls://127.0.0.1:%d", f.ports["nats-1"][0], f.ports["nats-3"][0])
 	endpoint := fmt.Sprintf("http://127.0.0.1:%d", f.storePort)
 	f.put("boxfleet-batch", store, user, map[string]string{"nats_url": url, "s3_endpoint": endpoint})
@@ -137,6 +138,7 @@ func (r *rig) startFleet() *testFleet {
 		r.healthy("boxfleet-" + name)
 	}
 	r.must("nomad", f.worker("release=1")...)
+	r.must("nomad", append(set([]string{"job", "run"}, append(f.who, "worker_url=", "worker_path="+filepath.Join(r.bin, "worker"))...), "../queue.nomad.hcl")...)
 
 	caFile := filepath.Join(r.dir, "ca.pem")
 	f.context = filepath.Join(r.dir, "context.json")

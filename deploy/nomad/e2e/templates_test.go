@@ -75,9 +75,9 @@ func TestSettingsExist(t *testing.T) {
 		"s3_access_key": "a", "s3_secret_key": "b", "nats_user": "u", "nats_password": "p", "nats_creds": "c",
 		"nats_ca": "ca", "nats_cert": "cert", "nats_key": "key", "secrets": "x: y",
 	}
-	j := mustParse(t, "worker.nomad.hcl")
 	n := 0
-	for _, g := range j.TaskGroups {
+	for name, file := range map[string]string{"worker.nomad.hcl": "secrets/worker.yaml", "queue.nomad.hcl": "secrets/queue.yaml"} {
+		g := mustParse(t, name).TaskGroups[0]
 		task := g.Tasks[0]
 		for name := range task.Env {
 			if strings.HasPrefix(name, "BOXFLEET_") {
@@ -87,7 +87,7 @@ func TestSettingsExist(t *testing.T) {
 				}
 			}
 		}
-		for _, m := range regexp.MustCompile(`(?m)^([a-z0-9-]+):`).FindAllStringSubmatch(render(t, find(t, task, "secrets/worker.yaml"), all, nil), -1) {
+		for _, m := range regexp.MustCompile(`(?m)^([a-z0-9-]+):`).FindAllStringSubmatch(render(t, find(t, task, file), all, nil), -1) {
 			n++
 			if !known(m[1]) {
 				t.Errorf("%s: %s is no setting", *g.Name, m[1])
