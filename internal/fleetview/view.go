@@ -72,7 +72,7 @@ func (v *View) Loaded() bool {
 // Run keeps the picture until ctx ends. What fails meanwhile is a problem in
 // the picture and is tried again.
 func (v *View) Run(ctx context.Context) {
-	v.offset = v.src.Client.Now(ctx).Sub(time.Now())
+	v.offset = time.Until(v.src.Client.Now(ctx))
 	var all sync.WaitGroup
 	all.Go(func() { v.followRecords(ctx) })
 	all.Go(func() { v.pollQueues(ctx) })

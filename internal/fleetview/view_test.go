@@ -108,7 +108,7 @@ func TestPicture(t *testing.T) {
 		})
 	}
 	close(hold)
-	s = f.Until(v, "all ended", func(s *fleetview.Snapshot) bool { return s.Counts[jobs.Succeeded] == 7 && s.RunningAll == 0 })
+	f.Until(v, "all ended", func(s *fleetview.Snapshot) bool { return s.Counts[jobs.Succeeded] == 7 && s.RunningAll == 0 })
 	sum := 0
 	s = f.Until(v, "their seconds", func(s *fleetview.Snapshot) bool {
 		sum = 0

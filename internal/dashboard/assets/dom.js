@@ -62,7 +62,7 @@ export function compact(n) {
   for (const [unit, size] of [['T', 1e12], ['G', 1e9], ['M', 1e6], ['k', 1e4]]) {
     if (n >= size) { const x = n / (unit === 'k' ? 1e3 : size); return x.toFixed(x < 100 ? 1 : 0) + ' ' + unit; }
   }
-  return num(Math.round(n * 10) / 10);
+  return num(Math.round(n * 100) / 100);
 }
 
 export function bytes(n) {

@@ -10,7 +10,7 @@ const endings = [
 ];
 const depths = [{ name: 'waiting', cls: 'c-wait', area: true }, { name: 'running', cls: 'c-run' }];
 const seats = [{ name: 'busy', cls: 'c-run', area: true }, { name: 'slots', cls: 'c-canceled', dash: true }];
-const delays = [{ name: 'p95', cls: 'c-limit' }, { name: 'p50', cls: 'c-run', area: true }];
+const delays = [{ name: 'p95', cls: 'c-guest' }, { name: 'p50', cls: 'c-run', area: true }];
 
 const axis = (v) => v < 1000 ? +v.toFixed(1) + ' ms' : v < 600e3 ? +(v / 1e3).toFixed(1) + ' s' : Math.round(v / 60e3) + ' min';
 
@@ -74,9 +74,9 @@ export function overview(page) {
     put(running.note, x.slots ? Math.round((x.busy / x.slots) * 100) + ' % of the slots busy' : 'no slots');
     put(running.extra, h('div', { class: 'meter', 'aria-hidden': 'true' }, h('i', { style: { width: (x.slots ? Math.min(100, (x.busy / x.slots) * 100) : 0) + '%' } })));
     put(waiting.value, num(x.waiting));
-    put(waiting.note, x.waiting && x.rate ? 'about ' + span(x.waiting / x.rate) + ' at this rate' : x.waiting ? 'none end now' : 'nothing waits for a worker');
+    put(waiting.note, x.waiting && x.rate ? 'about ' + span(x.waiting / x.rate) + ' to go' : x.waiting ? 'none end now' : 'nothing waits for a worker');
     put(good.value, all ? Math.floor(((all - bad) / all) * 1000) / 10 + '' : '–', all ? h('small', null, '%') : '');
-    put(good.note, bad ? num(bad) + ' did not, ' + lately : all ? 'all of them ' + lately : 'none ended lately');
+    put(good.note, bad ? num(bad) + ' of ' + num(all) + ' did not' : all ? 'all of them ' + lately : 'none ended lately');
     put(good.extra, h('div', { class: 'meter', 'aria-hidden': 'true' }, all ? [h('i', { style: { width: ((all - bad) / all) * 100 + '%', background: 'var(--ok)' } }), h('i', { style: { width: (bad / all) * 100 + '%', background: 'var(--fleet)' } })] : null));
     put(delay.value, x.total.n ? ms(x.total.p50).split(' ')[0] : '–', x.total.n ? h('small', null, ms(x.total.p50).split(' ').slice(1).join(' ')) : '');
     put(delay.note, x.total.n ? `p95 ${ms(x.total.p95)}, p99 ${ms(x.total.p99)}` : 'none ended lately');
