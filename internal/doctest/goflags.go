@@ -42,18 +42,6 @@ func FromUsage(name, usage string) *clidoc.Node {
 	return n
 }
 
-// oneDash gives words in the form the checker reads: -flag becomes --flag.
-func oneDash(words []string) []string {
-	out := make([]string, len(words))
-	for i, w := range words {
-		if len(w) > 2 && w[0] == '-' && w[1] != '-' {
-			w = "-" + w
-		}
-		out[i] = w
-	}
-	return out
-}
-
 // GoCommand judges calls of go that documents show. exists tells whether a
 // package directory, given relative to the repository, has Go files, and
 // defines whether one of its test files has a function whose name matches.
