@@ -330,7 +330,9 @@ func (c *Client) ensure(ctx context.Context, p Priority) error {
 // poll interval.
 func (c *Client) ring(l lane) { ringQueue(c.nc, c.tenant, l) }
 
-func ringQueue(nc *nats.Conn, tenant string, l lane) { _ = nc.Publish(via(nc, wakeSubject(tenant, l)), nil) }
+func ringQueue(nc *nats.Conn, tenant string, l lane) {
+	_ = nc.Publish(via(nc, wakeSubject(tenant, l)), nil)
+}
 
 // queueOfKey gives the consumer of a key's document.
 func queueOfKey(doc string) (string, bool) {

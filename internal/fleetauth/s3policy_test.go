@@ -63,7 +63,9 @@ func TestS3Policies(t *testing.T) {
 	const all = "arn:aws:s3:::fleet"
 	get := func(key string) request { return request{action: "s3:GetObject", resource: all + "/" + key} }
 	del := func(key string) request { return request{action: "s3:DeleteObject", resource: all + "/" + key} }
-	put := func(key string) request { return request{action: "s3:PutObject", resource: all + "/" + key, creates: true} }
+	put := func(key string) request {
+		return request{action: "s3:PutObject", resource: all + "/" + key, creates: true}
+	}
 	add := func(key string) request { r := put(key); r.ifNoneMatch = true; return r }
 	list := func(prefix string) request { return request{action: "s3:ListBucket", resource: all, prefix: prefix} }
 	const blob = "blobs/sha256/00"

@@ -1,11 +1,13 @@
 package gate_test
 
 import (
+	"errors"
 	"strings"
 	"testing"
 
 	"boxfleet/internal/fleetauth"
 	"boxfleet/internal/submitcli"
+	"boxfleet/jobs"
 )
 
 // TestCommandLine: submit with a tenant's credentials and nothing else that says
@@ -15,6 +17,12 @@ func TestCommandLine(t *testing.T) {
 	acme, _ := r.tenant("acme", "ci")
 	r.submit(acme, job("one"))
 	r.wait(acme, "one")
+	r.eventually("the gate has told of it", func() error {
+		for range acme.Audit(r.ctx, jobs.AuditFilter{Action: "job.submit"}) {
+			return nil
+		}
+		return errors.New("no event")
+	})
 	t.Setenv("XDG_CONFIG_HOME", t.TempDir())
 	t.Setenv("BOXFLEET_NATS", r.URL())
 	t.Setenv("BOXFLEET_NATS_CA", r.CA)

@@ -1,6 +1,7 @@
 package gate
 
 import (
+	"encoding/json"
 	"fmt"
 
 	"github.com/nats-io/nats.go"
@@ -106,7 +107,9 @@ func (r *request) hint() (*action, error) {
 		if rec.Tenant != r.who.Tenant || rec.ID != r.tokens[3] {
 			return nil, refuse("it tells of job %s of tenant %s", show(rec.ID), show(rec.Tenant))
 		}
-		out.Data = r.data
+		if out.Data, err = json.Marshal(rec); err != nil {
+			return nil, err
+		}
 	}
 	return &action{out: out}, nil
 }
