@@ -136,6 +136,14 @@ func TestBadCommandLines(t *testing.T) {
 	}
 }
 
+func TestReportFilesAreNoLoad(t *testing.T) {
+	t.Parallel()
+	got := loading([]string{"--rate", "5", "--json", "a", "-html=b", "--tool", "json", "--even", "-json", "--html"})
+	if want := []string{"--rate", "5", "--tool", "json", "--even"}; !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
+	}
+}
+
 // build makes the programs of a fleet with the Makefile's flags, so that what
 // it compiled is used again.
 func build(t *testing.T) (bin string) {

@@ -149,8 +149,10 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		_, _ = fmt.Fprintf(stderr, "loadtest: %v\n", err)
 		return 1
 	}
-	r.Args = args[1:]
-	r.Print(stdout)
+	r.Args = loading(args[1:])
+	// Files first: whoever reads the terminal's text may leave early, and end
+	// this process by that.
+	defer r.Print(stdout)
 	if o.jsonFile != "" {
 		err = r.Save(o.jsonFile)
 	}
@@ -165,6 +167,21 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return 1
 	}
 	return 0
+}
+
+// loading gives the arguments that decide about the load: all but the report's
+// files.
+func loading(args []string) (list []string) {
+	for i := 0; i < len(args); i++ {
+		name, _, whole := strings.Cut(strings.TrimLeft(args[i], "-"), "=")
+		switch {
+		case !strings.HasPrefix(args[i], "-") || name != "json" && name != "html":
+			list = append(list, args[i])
+		case !whole:
+			i++ // its value
+		}
+	}
+	return list
 }
 
 // complete checks the options and fills in what the profile has of its own.

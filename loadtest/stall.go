@@ -86,7 +86,7 @@ func judgeStall(r *report.Report) {
 	r.Notes = append(r.Notes,
 		fmt.Sprintf("beside a compilation, by beside a busy process: %.2f at p50, %.2f at p99", compiling.Total.P50/busy.Total.P50, compiling.Total.P99/busy.Total.P99),
 		fmt.Sprintf("beside a compilation, by alone: %.2f at p50, %.2f at p99", compiling.Total.P50/alone.Total.P50, compiling.Total.P99/alone.Total.P99),
-		fmt.Sprintf("%d small jobs ended while %d large modules were compiled", compiling.Jobs, compiling.Modules))
+		fmt.Sprintf("small jobs that ended beside compilations: %d, beside %d of them", compiling.Jobs, compiling.Modules))
 }
 
 // besideCompile runs small jobs while large modules are compiled, one module

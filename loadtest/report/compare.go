@@ -131,9 +131,19 @@ func (c *Comparison) line(l Line) {
 }
 
 func (c *Comparison) quantiles(name string, a, b Quantiles) {
-	c.less(name+" p50", "ms", a.P50, b.P50)
-	c.less(name+" p99", "ms", a.P99, b.P99)
+	for _, q := range []struct {
+		name string
+		a, b float64
+	}{{"p50", a.P50, b.P50}, {"p99", a.P99, b.P99}} {
+		if max(q.a, q.b) >= leastTime {
+			c.less(name+" "+q.name, "ms", q.a, q.b)
+		}
+	}
 }
+
+// leastTime is the shortest time, in milliseconds, that is compared: the
+// histograms count microseconds, and 1 µs against 2 µs is no difference.
+const leastTime = 0.01
 
 // Worse gives the figures of which B is worse by more than the ratio, and
 // wrong results, of which none may be new.
