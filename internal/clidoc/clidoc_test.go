@@ -60,6 +60,15 @@ func TestPages(t *testing.T) {
 	}
 }
 
+func command(n *Node, name string) *Node {
+	for _, c := range n.Commands {
+		if c.Name == name {
+			return c
+		}
+	}
+	return &Node{}
+}
+
 func TestCommand(t *testing.T) {
 	t.Parallel()
 	call := func(args ...string) (string, error) {
@@ -76,7 +85,7 @@ func TestCommand(t *testing.T) {
 	if err != nil || json.Unmarshal([]byte(text), &n) != nil {
 		t.Fatalf("%v\n%s", err, text)
 	}
-	makes := n.Commands[len(n.Commands)-1]
+	makes := command(&n, "make")
 	if n.Runnable || !makes.Runnable || makes.Name != "make" || len(makes.Inherited) != 1 || makes.Flags[len(makes.Flags)-1].Type != "int" {
 		t.Errorf("%s", text)
 	}

@@ -37,6 +37,9 @@ func Pages(root *cobra.Command, notes Notes) []Page {
 }
 
 func pages(above []string, n *Node, notes Notes) []Page {
+	if n.Hidden {
+		return nil
+	}
 	path := append(above[:len(above):len(above)], n.Name)
 	out := []Page{{File: strings.Join(path, "-") + ".1", Text: page(path, n, notes)}}
 	for _, sub := range n.Commands {
@@ -65,6 +68,9 @@ func page(path []string, n *Node, notes Notes) string {
 	if len(n.Commands) > 0 {
 		b.WriteString(".SH COMMANDS\n")
 		for _, sub := range n.Commands {
+			if sub.Hidden {
+				continue
+			}
 			b.WriteString(".TP\n\\fB" + roff(name+"-"+sub.Name) + "\\fR(1)\n" + roff(sub.Short) + "\n")
 		}
 	}

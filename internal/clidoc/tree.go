@@ -19,6 +19,8 @@ type Node struct {
 	// Runnable is false for commands that only hold others: those take no
 	// arguments of their own.
 	Runnable bool `json:"runnable"`
+	// Hidden ones work and are in no list.
+	Hidden bool `json:"hidden,omitempty"`
 	// Flags are the command's own; Inherited those of the commands above it.
 	Flags     []Flag  `json:"flags,omitempty"`
 	Inherited []Flag  `json:"inherited,omitempty"`
@@ -37,10 +39,10 @@ type Flag struct {
 	Usage string `json:"usage"`
 }
 
-// Describe reads a command and everything below it, hidden ones left out.
+// Describe reads a command and everything below it.
 func Describe(c *cobra.Command) *Node {
 	n := &Node{
-		Name: c.Name(), Aliases: c.Aliases, Use: c.UseLine(), Short: c.Short, Long: c.Long, Example: c.Example,
+		Name: c.Name(), Aliases: c.Aliases, Use: c.UseLine(), Short: c.Short, Long: c.Long, Example: c.Example, Hidden: c.Hidden,
 		Runnable: c.Runnable() && (len(c.Commands()) == 0 || strings.Contains(c.Use, " ")),
 	}
 	c.InitDefaultHelpFlag()
@@ -50,7 +52,7 @@ func Describe(c *cobra.Command) *Node {
 	n.Flags = flags(c.NonInheritedFlags())
 	n.Inherited = flags(c.InheritedFlags())
 	for _, sub := range c.Commands() {
-		if !sub.Hidden && sub.Name() != "help" {
+		if sub.Name() != "help" {
 			n.Commands = append(n.Commands, Describe(sub))
 		}
 	}
