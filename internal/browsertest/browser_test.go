@@ -16,7 +16,7 @@ import (
 
 // patience is how long a page may take to show what a test waits for; it decides nothing but when a broken
 // page is given up.
-const patience = 60 * time.Second
+const patience = 3 * time.Minute
 
 // chromium gives the path of the browser: $CHROMIUM, or Debian's, or what PATH has.
 func chromium(t *testing.T) string {

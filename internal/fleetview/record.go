@@ -101,7 +101,10 @@ func (h *head) entry() *entry {
 }
 
 func toolText(t jobs.Tool) string {
-	if t.Name == "" {
+	switch {
+	case t.Name == "" && t.Digest == "":
+		return "unknown" // of a message that was no job
+	case t.Name == "":
 		return Plain(t.Digest.Short())
 	}
 	return Plain(short(t.String(), maxName))
