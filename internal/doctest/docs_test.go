@@ -66,7 +66,7 @@ func document(t *testing.T, path string) []string {
 	if !slices.ContainsFunc(steps, func(s Step) bool { return s.Run }) {
 		return rows
 	}
-	ctx, cancel := context.WithTimeoutCause(t.Context(), 2*time.Minute, fmt.Errorf("two minutes are over"))
+	ctx, cancel := context.WithTimeoutCause(t.Context(), 4*time.Minute, fmt.Errorf("four minutes are over"))
 	defer cancel()
 	dir := clone(t)
 	r := &Runner{Dir: dir, Own: t.TempDir(), Env: append(slices.Clone(rig.env),
