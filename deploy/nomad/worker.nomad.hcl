@@ -117,6 +117,12 @@ variable "memory_mb" {
   description = "MiB; with exec the kernel ends a worker that takes more"
 }
 
+variable "default_memory_mb" {
+  type        = number
+  default     = 256
+  description = "MiB that a job declares which names no other number; slots times this should fit into the memory, or slots stay empty"
+}
+
 variable "module_memory_mb" {
   type        = number
   default     = 512
@@ -443,20 +449,21 @@ job "boxfleet-worker" {
       }
 
       env {
-        BOXFLEET_HTTP          = "$${NOMAD_ADDR_http}"
-        BOXFLEET_NAME          = "w-$${NOMAD_SHORT_ALLOC_ID}"
-        BOXFLEET_SLOTS         = "${var.slots}"
-        BOXFLEET_GRACE         = "${var.grace_seconds}s"
-        BOXFLEET_COMPILERS     = "${var.compilers}"
-        BOXFLEET_MEMORY_BUDGET = "${local.memory_budget_mb}MiB"
-        BOXFLEET_MODULE_MEMORY = "${var.module_memory_mb}MiB"
-        BOXFLEET_REPLICAS      = "${var.replicas}"
-        BOXFLEET_S3_BUCKET     = var.s3_bucket
-        BOXFLEET_S3_REGION     = var.s3_region
-        BOXFLEET_CACHE_DIR     = local.cache_dir
-        BOXFLEET_SCRATCH_DIR   = "$${NOMAD_TASK_DIR}/scratch"
-        BOXFLEET_HARDENING     = var.hardening
-        BOXFLEET_LOG_FORMAT    = "json"
+        BOXFLEET_HTTP           = "$${NOMAD_ADDR_http}"
+        BOXFLEET_NAME           = "w-$${NOMAD_SHORT_ALLOC_ID}"
+        BOXFLEET_SLOTS          = "${var.slots}"
+        BOXFLEET_GRACE          = "${var.grace_seconds}s"
+        BOXFLEET_COMPILERS      = "${var.compilers}"
+        BOXFLEET_MEMORY_BUDGET  = "${local.memory_budget_mb}MiB"
+        BOXFLEET_DEFAULT_MEMORY = "${var.default_memory_mb}MiB"
+        BOXFLEET_MODULE_MEMORY  = "${var.module_memory_mb}MiB"
+        BOXFLEET_REPLICAS       = "${var.replicas}"
+        BOXFLEET_S3_BUCKET      = var.s3_bucket
+        BOXFLEET_S3_REGION      = var.s3_region
+        BOXFLEET_CACHE_DIR      = local.cache_dir
+        BOXFLEET_SCRATCH_DIR    = "$${NOMAD_TASK_DIR}/scratch"
+        BOXFLEET_HARDENING      = var.hardening
+        BOXFLEET_LOG_FORMAT     = "json"
         # The collector works harder before the kernel ends the process.
         GOMEMLIMIT = "${floor(var.memory_mb * 0.9)}MiB"
 

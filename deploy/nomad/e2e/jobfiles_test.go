@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -221,7 +222,7 @@ func TestScaling(t *testing.T) {
 // A client that mounts the cache for its workers must leave room for the
 // arithmetic of memory: what jobs may declare is never more than what is left.
 func TestMemoryOfAWorker(t *testing.T) {
-	for _, vars := range [][]string{{"memory_mb=2048"}, {"memory_mb=8192", "compilers=2"}, {"memory_mb=16384", "module_memory_mb=2048"}} {
+	for _, vars := range [][]string{{"memory_mb=4096", "slots=8"}, {}, {"memory_mb=8192", "compilers=2"}, {"memory_mb=16384", "module_memory_mb=2048"}} {
 		task := mustParse(t, "worker.nomad.hcl", vars...).TaskGroups[0].Tasks[0]
 		mib := func(name string) (n int) {
 			text, ok := strings.CutSuffix(task.Env[name], "MiB")
@@ -239,6 +240,13 @@ func TestMemoryOfAWorker(t *testing.T) {
 		budget, modules, total := mib("BOXFLEET_MEMORY_BUDGET"), mib("BOXFLEET_MODULE_MEMORY"), *task.Resources.MemoryMB
 		if budget < 512 || budget+modules+550+256 > total {
 			t.Errorf("%v: %d MiB for jobs and %d for modules, of %d", vars, budget, modules, total)
+		}
+		slots, err := strconv.Atoi(task.Env["BOXFLEET_SLOTS"])
+		if err != nil {
+			t.Fatal(err)
+		}
+		if each := mib("BOXFLEET_DEFAULT_MEMORY"); slots*each > budget {
+			t.Errorf("%v: %d slots of %d MiB, but %d MiB for all jobs", vars, slots, each, budget)
 		}
 		if limit := mib("GOMEMLIMIT"); limit >= total {
 			t.Errorf("%v: GOMEMLIMIT %d of %d", vars, limit, total)

@@ -192,7 +192,7 @@ func (f *testFleet) nats(server string, vars ...string) []string {
 func (f *testFleet) worker(vars ...string) []string {
 	args := set([]string{"job", "run"}, append(f.who, vars...)...)
 	args = set(args, "worker_path="+filepath.Join(f.bin, "worker"), "cache_dir="+filepath.Join(f.dir, "cache"),
-		"slots=4", "cpu=500", "memory_mb=2048", "disk_mb=500", "min_healthy_time=2s")
+		"slots=4", "cpu=500", "memory_mb=2048", "default_memory_mb=128", "disk_mb=500", "min_healthy_time=2s")
 	return append(args, "../worker.nomad.hcl")
 }
 
