@@ -60,8 +60,8 @@ export function jobsPage(page, query) {
       { name: 'Run', num: true, cell: (j) => j.run_ms ? ms(j.run_ms) : '–' },
       { name: 'Total', num: true, cell: (j) => j.total_ms ? ms(j.total_ms) : '–' },
       { name: 'Worker', cls: 'tight', cell: (j) => j.worker || '–' },
-      { name: 'Labels', cls: 'tight', cell: (j) => [j.batch && h('a', { class: 'tag', href: '#/jobs?batch=' + encodeURIComponent(j.batch), title: 'batch ' + j.batch }, j.batch), labels(j.labels, j.batch ? 1 : 2)] },
       { name: 'Why', cls: 'text', cell: (j) => j.error || '' },
+      { name: 'Labels', cls: 'tight', cell: (j) => [j.batch && h('a', { class: 'tag', href: '#/jobs?batch=' + encodeURIComponent(j.batch), title: 'batch ' + j.batch }, j.batch), labels(j.labels, j.batch ? 1 : 2)] },
     ]), got.jobs, 'Jobs', 'No such jobs.'),
     shown < got.found && shown < 1000 && h('p', { class: 'empty' }, h('button', { type: 'button', 'data-key': 'more', onclick: () => { query.set('limit', '1000'); look(); } }, 'Show up to 1,000'))]);
     again();

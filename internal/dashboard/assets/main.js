@@ -111,6 +111,7 @@ function frame() {
     e.preventDefault();
     const text = $('find-text').value.trim();
     if (text) location.hash = '#/jobs?' + new URLSearchParams({ q: text });
+    $('find-text').value = '';
   });
   lock();
   keys();
