@@ -47,9 +47,9 @@ func newMetrics(w *Worker) (*metrics, error) {
 	add(err)
 	_, err = meter.Int64ObservableGauge("boxfleet.slots", metric.WithDescription("slots, by state"), metric.WithUnit("{slot}"),
 		metric.WithInt64Callback(func(_ context.Context, o metric.Int64Observer) error {
-			active := int64(w.Active())
-			o.Observe(active, metric.WithAttributes(attribute.String("state", "busy")))
-			o.Observe(max(0, int64(w.cfg.Slots)-active), metric.WithAttributes(attribute.String("state", "free")))
+			busy := int64(w.busy())
+			o.Observe(busy, metric.WithAttributes(attribute.String("state", "busy")))
+			o.Observe(int64(w.cfg.Slots)-busy, metric.WithAttributes(attribute.String("state", "free")))
 			return nil
 		}))
 	add(err)

@@ -45,6 +45,37 @@ func TestNATSRestartsWhileJobsRun(t *testing.T) {
 	f.quiet()
 }
 
+// TestNATSForgetsItsMemory: what a single server kept in memory is gone when it
+// restarts; workers make it again, so that they are seen and one coordinates.
+func TestNATSForgetsItsMemory(t *testing.T) {
+	f := newFleet(t)
+	w := f.worker("w1", succeed, func(c *WorkerConfig) { c.presentEvery, c.leaseEvery = 20*time.Millisecond, 20*time.Millisecond })
+	f.eventually("it coordinates", w.Coordinating)
+	f.srv.Stop()
+	if err := f.srv.Restart(); err != nil {
+		t.Fatal(err)
+	}
+	for _, bucket := range []string{BucketWorkers, BucketLeases} {
+		f.eventually("bucket "+bucket+" has an entry", func() bool {
+			kv, err := f.js.KeyValue(f.ctx, bucket)
+			if err != nil {
+				return false
+			}
+			keys, err := kv.Keys(f.ctx)
+			return err == nil && len(keys) > 0
+		})
+	}
+	f.eventually("it coordinates again", w.Coordinating)
+	// What the coordinator does goes on: an array becomes jobs, a batch ends.
+	if _, err := f.client.SubmitArray(f.ctx, array("after", 3), nil); err != nil {
+		t.Fatal(err)
+	}
+	f.eventually("the array's batch ends", func() bool {
+		b, err := f.client.Batch(f.ctx, "after")
+		return err == nil && b.State == BatchEnded
+	})
+}
+
 // TestStopWhileNATSIsAway: a worker told to end does, without the server.
 func TestStopWhileNATSIsAway(t *testing.T) {
 	f := newFleet(t)

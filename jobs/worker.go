@@ -3,6 +3,7 @@ package jobs
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -68,6 +69,7 @@ type WorkerConfig struct {
 	heartbeatEvery time.Duration
 	sickDelay      time.Duration // the longest wait of a job that met a sick worker
 	probeEvery     time.Duration
+	presentEvery   time.Duration // between signs of life in the workers bucket
 	lastWords      time.Duration // for settling after the grace
 	leaseEvery     time.Duration // between signs of life of a lease
 	noticeFirst    time.Duration // until a notification is tried again
@@ -115,6 +117,9 @@ func (c WorkerConfig) WithDefaults() WorkerConfig {
 	}
 	if c.unknownAfter == 0 {
 		c.unknownAfter = UnknownAfter
+	}
+	if c.presentEvery == 0 {
+		c.presentEvery = 10 * time.Second
 	}
 	if c.ringAgain == nil {
 		c.ringAgain = ringAgain
@@ -263,7 +268,14 @@ func (w *Worker) Sick() string {
 	return ""
 }
 
-// Active is how many jobs run now; Finished how many ended on this worker.
+// busy is how many slots are in use. Jobs that laid theirs down, because they
+// wait for a compiler or are being settled, are active without one.
+func (w *Worker) busy() int {
+	return min(max(0, w.Active()-int(w.parked.Load())), w.cfg.Slots)
+}
+
+// Active is how many jobs this worker has now, with or without a slot; Finished
+// how many ended on it.
 func (w *Worker) Active() int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -463,17 +475,19 @@ type Presence struct {
 // presence keeps the worker's key in the workers bucket alive.
 func (w *Worker) presence(ctx context.Context) {
 	started := time.Now().UTC()
-	tick := time.NewTicker(10 * time.Second)
+	tick := time.NewTicker(w.cfg.presentEvery)
 	defer tick.Stop()
 	put := func() {
 		data, err := json.Marshal(Presence{
-			Name: w.cfg.Name, Version: w.cfg.Version, Slots: w.cfg.Slots, Active: w.Active(),
+			Name: w.cfg.Name, Version: w.cfg.Version, Slots: w.cfg.Slots, Active: w.busy(),
 			Finished: w.Finished(), Sick: w.Sick(), Started: started,
 		})
 		if err == nil {
 			pctx, cancel := context.WithTimeout(ctx, requestTimeout)
 			defer cancel()
-			_, err = w.present.Put(pctx, w.cfg.Name, data)
+			if _, err = w.present.Put(pctx, w.cfg.Name, data); err != nil {
+				err = errors.Join(err, w.remake(ctx))
+			}
 		}
 		if err != nil && ctx.Err() == nil {
 			w.log.Debug("cannot say that this worker is alive", "error", err)
@@ -492,6 +506,27 @@ func (w *Worker) presence(ctx context.Context) {
 			w.tellTime(ctx)
 		}
 	}
+}
+
+// remake makes the buckets that are kept in memory, of which a single server
+// knows nothing any more when it has restarted. Without them nobody would see
+// the workers, and none could be coordinator.
+func (w *Worker) remake(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	stream, err := w.js.Stream(ctx, StreamJobs)
+	if err != nil {
+		return err
+	}
+	t := topologyOf(stream.CachedInfo().Config)
+	t.Replicas = stream.CachedInfo().Config.Replicas
+	var errs []error
+	for _, cfg := range t.buckets() {
+		if cfg.Storage == jetstream.MemoryStorage {
+			errs = append(errs, ensureBucket(ctx, w.js, cfg))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // pause stops fetching until the probe succeeds. The first cause wins.
