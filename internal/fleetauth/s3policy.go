@@ -33,7 +33,7 @@ func (p *Policy) Encode() ([]byte, error) {
 // A tenant reads and writes inputs/<tenant>/ and outputs/<tenant>/, and reads
 // out/<tenant>/, where workers put what its jobs leave. Blobs are everybody's
 // by digest: a tenant adds and reads them and cannot list them, since the list
-// would tell the digests, nor remove them. results/ is workers' alone.
+// would tell the digests, nor remove them. results/ and code/ are workers' alone.
 //
 // The condition on blobs/ lets a tenant add what is not there and replace
 // nothing; Store.PutBlob asks for just that, but for files that go up in parts
@@ -69,7 +69,7 @@ func S3Policy(role Role, tenant, bucket string) (*Policy, error) {
 			Condition: map[string]map[string][]string{"Null": {"s3:if-none-match": {"true"}}, "Bool": {"s3:ObjectCreationOperation": {"true"}}},
 		})
 	case Worker:
-		allow("Objects", append([]string{"s3:GetObject", "s3:DeleteObject"}, multipart...), at("inputs/", "outputs/", "out/", "results/"), nil)
+		allow("Objects", append([]string{"s3:GetObject", "s3:DeleteObject"}, multipart...), at("inputs/", "outputs/", "out/", "results/", "code/"), nil)
 		allow("Blobs", []string{"s3:GetObject"}, at("blobs/sha256/"), nil)
 		allow("Probe", append([]string{"s3:GetObject", "s3:DeleteObject"}, multipart...), at("probes/"), nil)
 		allow("Listings", []string{"s3:ListBucket", "s3:GetBucketLocation"}, []string{place}, nil)

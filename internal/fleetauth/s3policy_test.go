@@ -78,10 +78,10 @@ func TestS3Policies(t *testing.T) {
 			[]request{get("inputs/acme/a/b"), put("inputs/acme/a"), del("inputs/acme/a"), get("outputs/acme/x"), put("outputs/acme/x"), get("out/acme/job/1/x"),
 				get(blob), add(blob), {action: "s3:PutObject", resource: all + "/" + blob}, list("inputs/acme/"), list("out/acme/job/")},
 			[]request{get("inputs/beta/a"), put("inputs/beta/a"), get("inputs/acme-2/a"), get("inputs/acme"), get("out/beta/job/1/x"), put("out/acme/job/1/x"), del("out/acme/job/1/x"),
-				get("results/acme/x.json"), put("results/acme/x.json"), get("results/beta/x.json"), put(blob), del(blob), list(""), list("blobs/"), list("inputs/"), list("inputs/beta/"), list("out/"),
+				get("code/x/y"), put("code/x/y"), get("results/acme/x.json"), put("results/acme/x.json"), get("results/beta/x.json"), put(blob), del(blob), list(""), list("blobs/"), list("inputs/"), list("inputs/beta/"), list("out/"),
 				get("probes/x"), put("probes/x"), {action: "s3:PutBucketPolicy", resource: all}, {action: "s3:GetObject", resource: "arn:aws:s3:::other/inputs/acme/a"}, {action: "s3:DeleteBucket", resource: all}}},
 		{Worker,
-			[]request{get("inputs/acme/a"), put("outputs/beta/a"), put("out/acme/j/1/x"), del("out/acme/j/1/x"), put("results/acme/x.json"), get(blob), put("probes/x"), del("probes/x"), list("out/")},
+			[]request{get("inputs/acme/a"), put("outputs/beta/a"), put("out/acme/j/1/x"), del("out/acme/j/1/x"), put("results/acme/x.json"), get("code/x/y"), put("code/x/y"), get(blob), put("probes/x"), del("probes/x"), list("out/")},
 			[]request{put(blob), add(blob), del(blob), {action: "s3:PutBucketPolicy", resource: all}, {action: "s3:DeleteBucket", resource: all}, get("elsewhere/x")}},
 		{Operator, []request{put(blob), del("inputs/acme/a"), list(""), {action: "s3:PutBucketPolicy", resource: all}}, []request{{action: "s3:GetObject", resource: "arn:aws:s3:::other/x"}}},
 	} {
