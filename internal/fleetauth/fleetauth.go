@@ -154,8 +154,10 @@ func readKey(path string, kind nkeys.PrefixByte) (nkeys.KeyPair, error) {
 	return pair, nil
 }
 
-// sign makes the operator's and the accounts' documents. Revoked keys stay
-// revoked.
+// sign makes the fleet's account document, in which revoked keys stay revoked,
+// and with the first one those of the operator and of the servers' own account.
+// These are never made again: a server that reloads refuses another operator
+// document, even one that differs in its time alone.
 func (a *Authority) sign(revoked jwt.RevocationList) error {
 	operatorKey, err := a.operator.PublicKey()
 	if err != nil {
@@ -169,11 +171,6 @@ func (a *Authority) sign(revoked jwt.RevocationList) error {
 	if err != nil {
 		return err
 	}
-	op := jwt.NewOperatorClaims(operatorKey)
-	op.Name, op.SystemAccount = a.state.Name, systemKey
-	if a.state.Operator, err = op.Encode(a.operator); err != nil {
-		return err
-	}
 	acc := jwt.NewAccountClaims(accountKey)
 	acc.Name = a.state.Name
 	acc.Limits.JetStreamLimits = jwt.JetStreamLimits{
@@ -184,6 +181,14 @@ func (a *Authority) sign(revoked jwt.RevocationList) error {
 	acc.DefaultPermissions = jwt.Permissions{Pub: jwt.Permission{Deny: jwt.StringList{">"}}, Sub: jwt.Permission{Deny: jwt.StringList{">"}}}
 	acc.Revocations = revoked
 	if a.state.Account, err = acc.Encode(a.operator); err != nil {
+		return err
+	}
+	if a.state.Operator != "" {
+		return nil
+	}
+	op := jwt.NewOperatorClaims(operatorKey)
+	op.Name, op.SystemAccount = a.state.Name, systemKey
+	if a.state.Operator, err = op.Encode(a.operator); err != nil {
 		return err
 	}
 	sys := jwt.NewAccountClaims(systemKey)
