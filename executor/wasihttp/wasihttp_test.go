@@ -603,7 +603,7 @@ func (s *stopper) Check() error {
 
 func TestEveryWaitEndsAtTheDeadline(t *testing.T) {
 	deadline := errors.New("deadline of the run")
-	waiting := make(chan struct{}, 1)
+	waiting := make(chan struct{}, 3) // one for each request
 	url := raw(t, func(c net.Conn) {
 		c.Read(make([]byte, 4096))
 		io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n1")
@@ -743,7 +743,7 @@ func TestClocksAndRandomAreTheWorkers(t *testing.T) {
 }
 
 func TestCloseUnderWay(t *testing.T) {
-	waiting := make(chan struct{}, 1)
+	waiting := make(chan struct{}, 3) // one for each request
 	url := raw(t, func(c net.Conn) {
 		c.Read(make([]byte, 4096))
 		io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 500000\r\n\r\n1")
