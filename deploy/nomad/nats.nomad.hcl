@@ -105,6 +105,12 @@ variable "sync_always" {
   description = "sync every write before it is acknowledged; needed with one server, see docs/guarantees.md"
 }
 
+variable "authority" {
+  type        = bool
+  default     = false
+  description = "true: identities, and tenants behind gates; the item nats_accounts is nats-accounts.conf of `submit admin init`. false: the item accounts holds users in NATS' own words"
+}
+
 variable "cpu" {
   type    = number
   default = 1000
@@ -124,6 +130,21 @@ locals {
   kill_timeout = 10 + 20 + 30
 
   routes = join(", ", [for name, s in var.servers : "tls://${s.address}:${s.cluster_port}"])
+
+  # Who may connect, by an item of the Nomad variable. A server that includes
+  # nothing would be open to everybody, so without the item, or with another's
+  # text in it, the file to include is one that does not exist: the server says
+  # its name and does not start, and one that runs keeps what it has.
+  accounts = var.authority ? "nats_accounts" : "accounts"
+  include  = <<-EOT
+  {{- with nomadVar "nomad/jobs/boxfleet-${var.server}" }}
+  {{- if .${local.accounts}.Value | regexMatch "${var.authority ? "(?m)^operator: *[A-Za-z0-9]" : "[a-z]"}" }}
+  include ./accounts.conf
+  {{- else }}
+  include ./item-${local.accounts}-of-the-nomad-variable-${var.authority ? "has-no-operator" : "is-empty"}
+  {{- end }}
+  {{- end }}
+  EOT
 
   config = <<-EOT
   server_name: ${var.server}
@@ -173,7 +194,7 @@ locals {
   logtime: true
 
   # Who may connect, and to which subjects (docs/security.md).
-  include ./accounts.conf
+  ${local.include}
   EOT
 }
 
@@ -305,7 +326,7 @@ job "boxfleet-nats" {
       }
 
       dynamic "template" {
-        for_each = { "accounts.conf" = "accounts", "ca.pem" = "ca", "cert.pem" = "cert", "key.pem" = "key" }
+        for_each = { "accounts.conf" = local.accounts, "ca.pem" = "ca", "cert.pem" = "cert", "key.pem" = "key" }
         content {
           destination   = "secrets/${template.key}"
           perms         = "0600"

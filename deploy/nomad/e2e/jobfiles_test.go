@@ -48,7 +48,11 @@ var variants = []struct {
 	{"worker.nomad.hcl", []string{"driver=raw_exec", "user=", "uid=-1", "gid=-1", "cache_volume=", "autoscale=true", "canaries=0"}, "boxfleet-worker"},
 	{"queue.nomad.hcl", nil, "boxfleet-queue"},
 	{"queue.nomad.hcl", []string{"driver=raw_exec", "worker_url=", "worker_path=/opt/boxfleet/bin/worker"}, "boxfleet-queue"},
+	{"gate.nomad.hcl", nil, "boxfleet-gate"},
+	{"gate.nomad.hcl", []string{"driver=raw_exec", "worker_url=", "worker_path=/opt/boxfleet/bin/worker"}, "boxfleet-gate"},
+	{"gate.nomad.hcl", []string{"driver=raw_exec", "user=", "uid=-1", "gid=-1", "hardening=require", "canaries=0"}, "boxfleet-gate"},
 	{"nats.nomad.hcl", []string{"server=nats-1"}, "boxfleet-nats-1"},
+	{"nats.nomad.hcl", []string{"server=nats-1", "authority=true"}, "boxfleet-nats-1"},
 	{"nats.nomad.hcl", []string{"server=nats-3", "driver=raw_exec", "data_dir=/srv/boxfleet/nats"}, "boxfleet-nats-3"},
 	{"s3.nomad.hcl", nil, "boxfleet-s3"},
 	{"otel.nomad.hcl", nil, "boxfleet-otel"},
@@ -140,6 +144,8 @@ func TestRefusedVariables(t *testing.T) {
 	tests := []struct{ file, set, want string }{
 		{"worker.nomad.hcl", "driver=docker", "exec or raw_exec"},
 		{"worker.nomad.hcl", "slotts=3", "slotts"},
+		{"gate.nomad.hcl", "driver=docker", "exec or raw_exec"},
+		{"gate.nomad.hcl", "s3_endpoint=https://s3", "s3_endpoint"},
 		{"nats.nomad.hcl", "server=nats-9", "does not identify an element"},
 		{"nats.nomad.hcl", `servers={a={node="n",address="x",client_port=1,cluster_port=2,monitor_port=3},b={node="n",address="x",client_port=1,cluster_port=2,monitor_port=3}}`, "1, 3 or 5"},
 	}
@@ -171,6 +177,11 @@ func TestKillTimeout(t *testing.T) {
 			t.Errorf("kill_signal %q: the worker drains at SIGTERM", task.KillSignal)
 		}
 	}
+	gate := mustParse(t, "gate.nomad.hcl").TaskGroups[0].Tasks[0]
+	const read, ask, audit, side = 5 * time.Second, 5 * time.Second, 5 * time.Second, 2 * time.Second
+	if sum := read + ask + audit + side; *gate.KillTimeout <= sum || gate.KillSignal != "SIGTERM" {
+		t.Errorf("a gate gets %s and is killed after %s, its stop may take %s", gate.KillSignal, *gate.KillTimeout, sum)
+	}
 	client, err := os.ReadFile("../agent/client.hcl")
 	if err != nil {
 		t.Fatal(err)
@@ -180,8 +191,15 @@ func TestKillTimeout(t *testing.T) {
 	}
 }
 
+// What takes part in a fleet many times over is replaced one by one.
 func TestUpdateAndDrain(t *testing.T) {
-	g := mustParse(t, "worker.nomad.hcl").TaskGroups[0]
+	for _, file := range []string{"worker.nomad.hcl", "gate.nomad.hcl"} {
+		t.Run(file, func(t *testing.T) { checkUpdate(t, file) })
+	}
+}
+
+func checkUpdate(t *testing.T, file string) {
+	g := mustParse(t, file).TaskGroups[0]
 	u := g.Update
 	if *u.MaxParallel != 1 || *u.Canary != 1 || !*u.AutoRevert || !*u.AutoPromote || *u.HealthCheck != "checks" {
 		t.Errorf("update: %+v", u)
@@ -190,14 +208,36 @@ func TestUpdateAndDrain(t *testing.T) {
 		t.Errorf("migrate: %+v", g.Migrate)
 	}
 	if !*g.ReschedulePolicy.Unlimited || *g.RestartPolicy.Mode != "fail" {
-		t.Error("a worker that cannot run on a node must be tried on others, for ever")
+		t.Error("what cannot run on a node must be tried on others, for ever")
 	}
 	if len(g.Spreads) != 1 || g.Spreads[0].Attribute != "${node.unique.id}" {
 		t.Errorf("spread: %+v", g.Spreads)
 	}
 	// Without canaries nothing is there to promote, and Nomad refuses to.
-	if u := mustParse(t, "worker.nomad.hcl", "canaries=0").TaskGroups[0].Update; *u.AutoPromote {
+	if u := mustParse(t, file, "canaries=0").TaskGroups[0].Update; *u.AutoPromote {
 		t.Error("auto_promote without canaries")
+	}
+	paths := map[string]bool{}
+	for _, s := range g.Services {
+		for _, c := range s.Checks {
+			paths[c.Path] = true
+		}
+	}
+	if !paths["/readyz"] || !paths["/healthz"] {
+		t.Errorf("checks of %v, want /readyz and /healthz", paths)
+	}
+}
+
+// One gate away must leave another.
+func TestGatesAreTwo(t *testing.T) {
+	g := mustParse(t, "gate.nomad.hcl").TaskGroups[0]
+	if *g.Count < 2 || g.Tasks[0].Config["args"].([]any)[0] != "gate" {
+		t.Errorf("%d times %v", *g.Count, g.Tasks[0].Config["args"])
+	}
+	for _, tmpl := range g.Tasks[0].Templates {
+		if strings.HasPrefix(*tmpl.DestPath, "secrets/") && (tmpl.Splay == nil || *tmpl.Splay < time.Minute) {
+			t.Errorf("a new %s restarts all gates at once", *tmpl.DestPath)
+		}
 	}
 }
 

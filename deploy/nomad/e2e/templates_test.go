@@ -35,6 +35,7 @@ func render(t *testing.T, tmpl *api.Template, vars map[string]string, services m
 		"nomadVar":     func(string) map[string]item { return items },
 		"nomadService": func(name string) []service { return services[name] },
 		"env":          func(name string) string { return "/" + strings.ToLower(name) },
+		"regexMatch":   func(pattern, text string) (bool, error) { return regexp.MatchString(pattern, text) },
 		"toJSON": func(v any) (string, error) {
 			data, err := json.Marshal(v)
 			return string(data), err
@@ -76,7 +77,7 @@ func TestSettingsExist(t *testing.T) {
 		"nats_ca": "ca", "nats_cert": "cert", "nats_key": "key", "secrets": "x: y",
 	}
 	n := 0
-	for name, file := range map[string]string{"worker.nomad.hcl": "secrets/worker.yaml", "queue.nomad.hcl": "secrets/queue.yaml"} {
+	for name, file := range map[string]string{"worker.nomad.hcl": "secrets/worker.yaml", "queue.nomad.hcl": "secrets/queue.yaml", "gate.nomad.hcl": "secrets/gate.yaml"} {
 		g := mustParse(t, name).TaskGroups[0]
 		task := g.Tasks[0]
 		for name := range task.Env {
@@ -94,7 +95,7 @@ func TestSettingsExist(t *testing.T) {
 			}
 		}
 	}
-	if n < 25 {
+	if n < 33 {
 		t.Errorf("only %d settings were looked at", n)
 	}
 }
@@ -139,6 +140,57 @@ func TestDispatchContext(t *testing.T) {
 		}
 		if c.NATS["url"] != vars["nats_url"] || c.NATS["password"] != vars["nats_password"] || c.S3["secret_key"] != vars["s3_secret_key"] || c.S3["bucket"] == "" {
 			t.Errorf("context %+v of %v", c, vars)
+		}
+	}
+}
+
+// A gate always presents credentials, of a directory with nothing else in it.
+func TestGateTemplates(t *testing.T) {
+	task := mustParse(t, "gate.nomad.hcl").TaskGroups[0].Tasks[0]
+	servers := render(t, find(t, task, "local/servers.env"), nil, map[string][]service{"boxfleet-nats": {{"10.0.0.1", 4222}, {"10.0.0.2", 4223}}})
+	if strings.TrimSpace(servers) != "BOXFLEET_NATS=tls://10.0.0.1:4222,tls://10.0.0.2:4223" {
+		t.Errorf("servers: %s", servers)
+	}
+	for _, tt := range []struct {
+		vars map[string]string
+		want string
+	}{
+		{map[string]string{"nats_user": "u"}, "nats-creds: /nomad_secrets_dir/nats/gate.creds"},
+		{map[string]string{"nats_creds": "c", "nats_ca": "a", "nats_user": "u"}, "nats-creds: /nomad_secrets_dir/nats/gate.creds nats-ca: /nomad_secrets_dir/nats/ca.pem"},
+	} {
+		if got := strings.Join(strings.Fields(render(t, find(t, task, "secrets/gate.yaml"), tt.vars, nil)), " "); got != tt.want {
+			t.Errorf("of %v:\n%s\nwant\n%s", tt.vars, got, tt.want)
+		}
+	}
+	if got := render(t, find(t, task, "secrets/nats/gate.creds"), map[string]string{"nats_creds": "the file\n"}, nil); got != "the file\n" {
+		t.Errorf("credentials %q", got)
+	}
+}
+
+// A server never runs without the accounts that the job's variables ask for:
+// what it would include instead is not there.
+func TestServerAccounts(t *testing.T) {
+	const users, authority = "accounts { FLEET { users = [{user: u, password: p}] } }\n", "# Made by submit admin\noperator: eyJ0eXAi\n"
+	for _, tt := range []struct {
+		authority  string
+		vars       map[string]string
+		conf, text string // what nats.conf includes; what accounts.conf is, where it is included
+	}{
+		{"false", map[string]string{"accounts": users}, "include ./accounts.conf", users},
+		{"false", map[string]string{"nats_accounts": authority}, "include ./item-accounts-of-", ""},
+		{"true", map[string]string{"nats_accounts": authority, "accounts": users}, "include ./accounts.conf", authority},
+		{"true", map[string]string{"accounts": users}, "include ./item-nats_accounts-of-", ""},
+		{"true", map[string]string{"nats_accounts": users}, "include ./item-nats_accounts-of-", ""},
+		{"true", map[string]string{"nats_accounts": "# operator: none\n"}, "include ./item-nats_accounts-of-", ""},
+	} {
+		task := mustParse(t, "nats.nomad.hcl", "server=nats-1", "authority="+tt.authority).TaskGroups[0].Tasks[0]
+		conf := render(t, find(t, task, "secrets/nats.conf"), tt.vars, nil)
+		includes := regexp.MustCompile(`(?m)^\s*include .*$`).FindAllString(conf, -1)
+		if len(includes) != 1 || !strings.HasPrefix(strings.TrimSpace(includes[0]), tt.conf) {
+			t.Errorf("authority=%s with %v includes %q, want %s", tt.authority, tt.vars, includes, tt.conf)
+		}
+		if text := render(t, find(t, task, "secrets/accounts.conf"), tt.vars, nil); tt.text != "" && text != tt.text {
+			t.Errorf("authority=%s with %v: accounts.conf is %q", tt.authority, tt.vars, text)
 		}
 	}
 }
