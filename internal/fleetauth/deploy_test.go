@@ -63,3 +63,49 @@ func TestDeployedConfiguration(t *testing.T) {
 		t.Error("a key that others can read is used")
 	}
 }
+
+// TestComposedConfiguration: nats-server reads what compose gives it, and with
+// identities lets in nobody else.
+func TestComposedConfiguration(t *testing.T) {
+	t.Setenv("NATS_PASSWORD", "password")
+	plain, err := server.ProcessConfigFile("../../deploy/compose/nats.conf")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if plain.Host != "127.0.0.1" || !plain.SyncAlways || plain.Password != "password" {
+		t.Errorf("options %+v; want loopback, sync and the password", plain)
+	}
+	text, err := os.ReadFile("../../deploy/compose/nats-identities.conf")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	a, err := fleetauth.Init(filepath.Join(dir, "authority"), "dev")
+	if err != nil {
+		t.Fatal(err)
+	}
+	accounts, err := os.ReadFile(a.ServerConfigFile())
+	if err != nil {
+		t.Fatal(err)
+	}
+	conf := filepath.Join(dir, "nats.conf")
+	if err := os.WriteFile(conf, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := server.ProcessConfigFile(conf); err == nil {
+		t.Error("the server starts without the authority's part")
+	}
+	if err := os.Mkdir(filepath.Join(dir, "identities"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "identities", "nats-accounts.conf"), accounts, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	opts, err := server.ProcessConfigFile(conf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if opts.Host != "127.0.0.1" || !opts.JetStream || !opts.SyncAlways || len(opts.TrustedOperators) != 1 {
+		t.Errorf("options %+v; want loopback, JetStream with sync, and the authority", opts)
+	}
+}
