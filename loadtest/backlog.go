@@ -64,7 +64,9 @@ func backlog(ctx context.Context, t *target, o options) (*report.Report, error) 
 	r := rec.Report()
 	r.Jobs = o.jobs
 	queued := 0
-	for level := min(1000, o.jobs); ; level = min(level*10, o.jobs) {
+	// Almost empty is a queue of each tenant and priority with one job: queues
+	// without any cost less, however long the others are.
+	for level := min(max(1000, len(f.clients)*backlogChunk), o.jobs); ; level = min(level*10, o.jobs) {
 		l := report.BacklogLevel{Queued: level}
 		start := time.Now()
 		if err := f.submit(ctx, level-queued); err != nil {
@@ -162,7 +164,7 @@ func (f *backlogFleet) jobsOf(ctx context.Context, n, from int) iter.Seq2[jobs.J
 // backlogChunk is how many jobs a tenant submits at a time, and
 // backlogSubmitters how many tenants do so at once.
 const (
-	backlogChunk      = 10
+	backlogChunk      = 3 // one of each priority
 	backlogSubmitters = 16
 )
 
