@@ -59,7 +59,8 @@ func permissions(g Grant) jwt.Permissions {
 		for _, s := range everyStream {
 			p.Pub.Allow.Add("$JS.API.STREAM.INFO."+s, "$JS.API.STREAM.CREATE."+s, "$JS.API.STREAM.UPDATE."+s, "$JS.API.STREAM.MSG.GET."+s)
 		}
-		p.Sub.Allow.Add("_INBOX.>", "wake.>", "ctl.cancel.>", "done.>", "submit.>")
+		p.Sub.Allow.Add("_INBOX.>", "wake.>", "ctl.cancel.>", "done.>", "submit.>",
+			"jobs.*.hold.*", "members.>") // hints for the coordinator, which without them looks at intervals only
 	case Gate:
 		p.Pub.Allow.Add("inbox.>", "jobs.>", "submit.*.array.*", "submit.*.cron.*", "submit.*.start.*", "members.>",
 			"wake.>", "ctl.cancel.>", "done.>", "events.*.audit.*",

@@ -28,7 +28,7 @@ func TestRoles(t *testing.T) {
 	}{
 		{fleetauth.Worker,
 			[]string{"jobs.acme.normal.x1", "done.acme._.x1", "events.acme.x1.log", "$KV.status.acme.x1", "$JS.API.STREAM.INFO.JOBS"},
-			[]string{"_INBOX.x", "wake.>", "ctl.cancel.>", "done.>"},
+			[]string{"_INBOX.x", "wake.>", "ctl.cancel.>", "done.>", "jobs.*.hold.*", "members.*.*.*"},
 			[]string{"$KV.tenants.acme", "$KV.tools.jq/1.0.0", "gate.acme.ci.x", "inbox.acme.ci.x", "$SYS.REQ.SERVER.PING", "$JS.API.STREAM.DELETE.JOBS",
 				"$JS.API.STREAM.DELETE.KV_status", "$JS.API.STREAM.PURGE.KV_status", "$JS.API.STREAM.CREATE.OTHER", "$JS.API.STREAM.SNAPSHOT.JOBS", "$JS.API.ACCOUNT.PURGE.x", "anything.else"},
 			[]string{">", "inbox.>", "gate.>", "$SYS.>", "events.>", "$KV.>"}},
