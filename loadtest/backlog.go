@@ -79,7 +79,7 @@ func backlog(ctx context.Context, t *target, o options) (*report.Report, error) 
 		}
 		if n, err := f.depth(ctx); err != nil {
 			return nil, err
-		} else if n < level*9/10-2*backlogChunk {
+		} else if n < level*9/10-backlogUnderWay {
 			rec.Wrong(fmt.Sprintf("the queue of %d shrank to %d while it was measured", level, n))
 		}
 		r.Backlog = append(r.Backlog, l)
@@ -161,10 +161,11 @@ func (f *backlogFleet) jobsOf(ctx context.Context, n, from int) iter.Seq2[jobs.J
 	}
 }
 
-// backlogChunk is how many jobs a tenant submits at a time, and
-// backlogSubmitters how many tenants do so at once.
+// backlogChunk is how many jobs a tenant submits at a time, backlogSubmitters
+// how many tenants do so at once.
 const (
-	backlogChunk      = 3 // one of each priority
+	backlogChunk      = 3  // one of each priority
+	backlogUnderWay   = 20 // jobs that may be missing because they are running or being replaced
 	backlogSubmitters = 16
 )
 
