@@ -150,11 +150,23 @@ func (c *Client) Audit(ctx context.Context, f AuditFilter) iter.Seq2[*AuditEvent
 				yield(nil, checkTenantName(tenant))
 				return
 			}
+			if i := IdentityOf(c.nc); i.Gated() && tenant != i.Tenant {
+				yield(nil, fmt.Errorf("the audit log of %s is for operators: these credentials are of tenant %q (user %s), and read that tenant's", auditName(tenant), i.Tenant, i.User))
+				return
+			}
 			if !c.auditOf(ctx, tenant, f, yield) {
 				return
 			}
 		}
 	}
+}
+
+// auditName is whose audit log it is, in words.
+func auditName(tenant string) string {
+	if tenant == FleetAudit {
+		return "the fleet"
+	}
+	return "tenant " + tenant
 }
 
 func (c *Client) auditOf(ctx context.Context, tenant string, f AuditFilter, yield func(*AuditEvent, error) bool) bool {

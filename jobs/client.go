@@ -42,8 +42,8 @@ type Client struct {
 }
 
 // NewClient binds to the streams and buckets of a fleet; ErrNoFleet when they
-// are not there. An empty tenant means that of the connection's identity, or
-// DefaultTenant.
+// are not there, ErrNoGate when the credentials are a tenant's and no gate is.
+// An empty tenant means that of the connection's identity, or DefaultTenant.
 func NewClient(ctx context.Context, nc *nats.Conn, js jetstream.JetStream, tenant string) (*Client, error) {
 	tenant, err := tenantOf(nc, tenant)
 	if err != nil {
@@ -52,6 +52,9 @@ func NewClient(ctx context.Context, nc *nats.Conn, js jetstream.JetStream, tenan
 	c := &Client{nc: nc, js: js, tenant: tenant, clock: newFleetClock(nil)}
 	c.queues = newQueueMaker(js, c.clock.now)
 	if c.status, err = bindBucket(ctx, js, BucketStatus); err != nil {
+		if IdentityOf(nc).Gated() && nobodyAnswers(err) {
+			return nil, fmt.Errorf("%s: %w", IdentityOf(nc), ErrNoGate)
+		}
 		return nil, err
 	}
 	if c.tools, err = bindBucket(ctx, js, BucketTools); err != nil {
@@ -195,6 +198,12 @@ func (h headerCarrier) Keys() []string {
 		keys = append(keys, k)
 	}
 	return keys
+}
+
+// nobodyAnswers tells whether nobody listens where a request went: JetStream,
+// or a gate.
+func nobodyAnswers(err error) bool {
+	return errors.Is(err, nats.ErrNoResponders) || errors.Is(err, jetstream.ErrJetStreamNotEnabled) || errors.Is(err, jetstream.ErrNoStreamResponse)
 }
 
 func hintPublish(err error) error {

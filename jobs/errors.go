@@ -72,6 +72,9 @@ var (
 // ErrNoFleet says that the streams boxfleet needs are not there.
 var ErrNoFleet = errors.New("no boxfleet streams on this NATS server: start a worker once (bin/worker dev, or bin/worker run), which creates them")
 
+// ErrNoGate says that nobody listens to the requests of tenants.
+var ErrNoGate = errors.New("no gate answers, which passes the requests of these credentials on: start one (bin/worker gate), or look why those there are cannot be reached")
+
 // NotFoundError says that a job or a tool does not exist.
 type NotFoundError struct {
 	Kind, Name string

@@ -3,11 +3,14 @@ package jobs
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 	"strings"
+	"sync"
 
 	"github.com/nats-io/nats.go/jetstream"
+	"golang.org/x/sync/errgroup"
 )
 
 // Records walks all records of the tenant: jobs that started or ended within
@@ -93,20 +96,76 @@ func (c *Client) QueuedIDs(ctx context.Context) ([]string, error) {
 // QueueDepth is how many of the tenant's jobs wait for a worker, and how many
 // are held by one.
 type QueueDepth struct {
+	// Priority is high, normal or low; Keyed in what KeyedDepth gives.
 	Priority        Priority
 	Pending, Active int
 }
 
-// Depths gives the depth of each priority's queue.
+// Depths gives the depth of each priority's queue that has been used. Jobs of
+// concurrency and rate keys wait elsewhere: see KeyedDepth.
 func (c *Client) Depths(ctx context.Context) ([]QueueDepth, error) {
 	var out []QueueDepth
 	for _, p := range Priorities {
-		cons, err := c.js.Consumer(ctx, StreamJobs, consumerName(c.tenant, p))
+		d, used, err := c.depth(ctx, lane(p))
 		if err != nil {
-			continue // never used
+			return nil, err
 		}
-		info := cons.CachedInfo()
-		out = append(out, QueueDepth{Priority: p, Pending: int(info.NumPending), Active: info.NumAckPending})
+		if used {
+			d.Priority = p
+			out = append(out, d)
+		}
 	}
 	return out, nil
+}
+
+// depthsAtOnce bounds the queues of keys that are asked for at once.
+const depthsAtOnce = 16
+
+// KeyedDepth adds up the queues of the tenant's concurrency and rate keys, of
+// which there are at most MaxKeys; used tells whether there are any. It asks
+// the server about each.
+func (c *Client) KeyedDepth(ctx context.Context) (sum QueueDepth, used bool, err error) {
+	sum.Priority = Keyed
+	kv, err := bindBucket(ctx, c.js, BucketKeys)
+	if err != nil {
+		return sum, false, err
+	}
+	list, err := kv.ListKeysFiltered(ctx, c.tenant+".*")
+	if err != nil {
+		return sum, false, fmt.Errorf("list the keys of tenant %s: %w", c.tenant, err)
+	}
+	var mu sync.Mutex
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(depthsAtOnce)
+	for key := range list.Keys() {
+		l := lane(strings.TrimPrefix(key, c.tenant+"."))
+		if !l.isKey() {
+			continue
+		}
+		g.Go(func() error {
+			d, there, err := c.depth(gctx, l)
+			mu.Lock()
+			defer mu.Unlock()
+			sum.Pending, sum.Active, used = sum.Pending+d.Pending, sum.Active+d.Active, used || there
+			return err
+		})
+	}
+	return sum, used, g.Wait()
+}
+
+// depth asks about one queue; it is not there before its first job, and after
+// its key was idle for long.
+func (c *Client) depth(ctx context.Context, l lane) (d QueueDepth, there bool, err error) {
+	cons, err := c.js.Consumer(ctx, StreamJobs, consumerName(c.tenant, l))
+	switch {
+	case errors.Is(err, jetstream.ErrConsumerNotFound):
+		return d, false, nil
+	case errors.Is(err, jetstream.ErrStreamNotFound):
+		return d, false, ErrNoFleet
+	case err != nil:
+		return d, false, fmt.Errorf("read the depth of queue %s: %w", consumerName(c.tenant, l), err)
+	}
+	info := cons.CachedInfo()
+	d.Pending, d.Active = int(info.NumPending), info.NumAckPending
+	return d, true, nil
 }

@@ -77,8 +77,19 @@ type TenantEntry struct {
 }
 
 // Tenants lists the tenants that an operator has set something for, by name.
-// Settings that cannot be read are listed with their Error.
+// Settings that cannot be read are listed with their Error. To a tenant's
+// credentials there is that tenant only.
 func (c *Client) Tenants(ctx context.Context) ([]TenantEntry, error) {
+	if i := IdentityOf(c.nc); i.Gated() {
+		e, err := c.TenantSettings(ctx, i.Tenant)
+		if _, none := errors.AsType[*NotFoundError](err); none {
+			return nil, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		return []TenantEntry{e}, nil
+	}
 	kv, err := bindBucket(ctx, c.js, BucketTenants)
 	if err != nil {
 		return nil, err

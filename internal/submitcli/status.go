@@ -178,6 +178,11 @@ func (a *app) fleetStatus(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if keyed, used, err := client.KeyedDepth(ctx); err != nil {
+		return err
+	} else if used {
+		depths = append(depths, keyed)
+	}
 	if a.globals.json {
 		queues := map[jobs.Priority]map[string]int{}
 		for _, d := range depths {
