@@ -28,6 +28,11 @@ func (g *Gate) put(r *request) (*action, error) {
 	if len(r.data) > maxDocument {
 		return nil, refuse("%d bytes; at most %d", len(r.data), maxDocument)
 	}
+	switch bucket {
+	case jobs.BucketBatches, jobs.BucketUnique, jobs.BucketKeys, jobs.BucketStatus:
+	default: // whatever the key
+		return nil, refuse("the bucket %s is not for tenants to write", show(bucket))
+	}
 	if !literal(key) || len(r.tokens) > 5 {
 		return nil, refuse("%s is no key", show(key))
 	}
@@ -50,8 +55,6 @@ func (g *Gate) put(r *request) (*action, error) {
 		ask = func(*action) error { return g.keyRoom(r, tenant) }
 	case jobs.BucketStatus:
 		ask = func(a *action) error { return g.cancel(r, a) }
-	default:
-		return nil, refuse("the bucket %s is not for tenants to write", show(bucket))
 	}
 	if !mayRead("KV_"+bucket, tenant, subject) {
 		return nil, refuse("the key %s is not of tenant %s", show(key), tenant)

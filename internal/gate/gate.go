@@ -249,5 +249,8 @@ func (g *Gate) refuse(r *request, err error) {
 	}
 	text := fmt.Sprintf("the fleet's gate refuses %s: %v", show(r.subject), err)
 	m := &nats.Msg{Subject: r.reply, Header: nats.Header{"Status": {fmt.Sprint(code)}, "Description": {oneLine(text)}}, Data: errorBody(code, text)}
+	if strings.HasPrefix(r.subject, "$JS.API.DIRECT.GET.") {
+		m.Data = nil // with a payload, client libraries take it for a message and the reason is lost
+	}
 	_ = g.nc.PublishMsg(m) // nobody to tell if it does not arrive
 }

@@ -250,7 +250,13 @@ func TestHostileRequests(t *testing.T) {
 		var body struct {
 			Error *jetstream.APIError `json:"error"`
 		}
-		if answer.Subject != mine || answer.Header.Get("Status") != "403" || json.Unmarshal(answer.Data, &body) != nil || body.Error == nil || body.Error.Code != 403 {
+		refused := answer.Header.Get("Status") == "403" && answer.Header.Get("Description") != ""
+		if strings.Contains(m.Subject, ".$JS.API.DIRECT.GET.") { // libraries take a payload for a message
+			refused = refused && len(answer.Data) == 0
+		} else {
+			refused = refused && json.Unmarshal(answer.Data, &body) == nil && body.Error != nil && body.Error.Code == 403
+		}
+		if answer.Subject != mine || !refused {
 			t.Errorf("%s: answered %v %s on %s; want a refusal", h.name, answer.Header, answer.Data, answer.Subject)
 		}
 	}
