@@ -89,6 +89,9 @@ func (c *Client) Events(ctx context.Context, f EventFilter) iter.Seq2[*Event, er
 		defer e.all.Wait()
 		defer stop(nil)
 		if err := e.start(); err != nil {
+			if ctx.Err() != nil { // one that was started already has ended it, and says why
+				err = context.Cause(ctx)
+			}
 			yield(nil, err)
 			return
 		}
