@@ -65,7 +65,7 @@ func startFleet(t *testing.T) *fleet {
 	t.Helper()
 	f := &fleet{t, t.TempDir()}
 	ready := filepath.Join(f.data, "ready")
-	startProcess(t, "worker", "dev", "--data", f.data, "--no-current", "--slots", "4", "--ready-file", ready)
+	startProcess(t, "worker", "dev", "--name", "worker-1", "--data", f.data, "--no-current", "--slots", "4", "--ready-file", ready)
 	late := time.Now().Add(patience)
 	for {
 		if _, err := os.Stat(ready); err == nil {
